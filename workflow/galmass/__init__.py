@@ -1,0 +1,1 @@
+"""galmass: why a network knows the stellar mass of a galaxy. The library knows nothing of Snakemake."""

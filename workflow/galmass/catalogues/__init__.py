@@ -1,0 +1,1 @@
+"""Catalogues of galaxies: photometry, redshifts, masses, classes, splits."""

@@ -1,0 +1,64 @@
+"""Fluxes to magnitudes, Galactic extinction, and where each is undefined."""
+
+import numpy as np
+
+from galmass.errors import InputError
+
+SDSS_ZERO_POINT = 22.5  # magnitude of one nanomaggy
+# GALEX FLUX_AUTO is in counts/s: AB zero-points of Morrissey et al. 2007, ApJS 173, 682
+GALEX_ZERO_POINT = {"fuv": 18.82, "nuv": 20.08}
+# A_band / E(B-V) of Wyder et al. 2007, ApJS 173, 293
+GALEX_EXTINCTION = {"fuv": 8.24, "nuv": 8.20}
+# A_u..A_z per SFD E(B-V). SDSS changed the coefficients with DR13: Stoughton et al. 2002 before,
+# Schlafly & Finkbeiner 2011 from then on; A_u / A_r tells which.
+SDSS_EXTINCTION = {
+    "before DR13": np.array([5.155, 3.793, 2.751, 2.086, 1.479]),
+    "DR13 and later": np.array([4.239, 3.303, 2.285, 1.698, 1.263]),
+}
+
+
+def magnitude(flux, inverse_variance, zero_point: float):
+    """Pogson magnitude and its standard error.
+
+    Parameters
+    ----------
+    flux, inverse_variance : float arrays of one shape
+        In any linear unit whose magnitude-zero is `zero_point`.
+
+    Returns
+    -------
+    magnitude, error : float64 arrays [mag]
+        NaN where the flux or its inverse variance is not positive and finite.
+    """
+    flux, inverse_variance = np.asarray(flux, float), np.asarray(inverse_variance, float)
+    good = np.isfinite(flux) & np.isfinite(inverse_variance) & (flux > 0) & (inverse_variance > 0)
+    safe_flux, safe_variance = np.where(good, flux, 1.0), np.where(good, inverse_variance, 1.0)
+    error = 2.5 / np.log(10) / (safe_flux * np.sqrt(safe_variance))
+    return np.where(good, zero_point - 2.5 * np.log10(safe_flux), np.nan), np.where(good, error, np.nan)
+
+
+def reddening(extinction):
+    """E(B-V) from the SDSS extinctions A_u ... A_z.
+
+    Parameters
+    ----------
+    extinction : float array (n_galaxy, 5) [mag]
+
+    Returns
+    -------
+    ebv : float64 array (n_galaxy,) [mag]
+    convention : str
+        Which coefficients the release used, told from A_u / A_r.
+
+    Raises
+    ------
+    InputError
+        When the ratio is neither 1.874 nor 1.855: dividing by the wrong coefficient is a silent 20 %.
+    """
+    extinction = np.asarray(extinction, float)
+    ratio = extinction[:, 0] / extinction[:, 2]
+    for convention, coefficients in SDSS_EXTINCTION.items():
+        if np.all(np.abs(ratio - coefficients[0] / coefficients[2]) < 0.005):
+            return extinction[:, 2] / coefficients[2], convention
+    worst = ratio[np.argmax(np.abs(ratio - 1.865))]
+    raise InputError(f"extinction_u / extinction_r is {worst:.4g} somewhere; SDSS has 1.874 (before DR13) or 1.855 (from DR13 on)")

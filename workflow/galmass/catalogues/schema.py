@@ -1,0 +1,60 @@
+"""The columns of a galaxy catalogue: what every sample has, and what each source adds."""
+
+from galmass.errors import InputError
+from galmass.stores import Column
+
+BANDS = ("u", "g", "r", "i", "z")
+NIR_BANDS = ("j", "h", "k")
+CLASSES = ("star-forming", "passive", "other")
+SPLITS = ("train", "validation", "test")
+
+
+def _per_band(name: str, unit: str, description: str, bands=BANDS) -> dict[str, Column]:
+    return {f"{name}_{b}": Column(unit, description.format(band=b)) for b in bands}
+
+
+COMMON = {
+    "galaxy_id": Column("", "SDSS designation from the position (IAU form, truncated)"),
+    "ra": Column("deg", "right ascension, ICRS"),
+    "dec": Column("deg", "declination, ICRS"),
+    "z": Column("", "spectroscopic redshift, heliocentric"),
+    "ebv": Column("mag", "Galactic reddening E(B-V), Schlegel, Finkbeiner & Davis 1998 scale"),
+    "log_mass": Column("dex(solMass)", "log10 of the stellar mass; the sample's notes say which"),
+    "log_mass_err": Column("dex", "standard error of log_mass from the photometric errors alone"),
+    "galaxy_class": Column("", "star-forming, passive or other"),
+    "split": Column("", "train, validation or test"),
+}
+SDSS = {
+    **_per_band("petro_mag", "mag", "SDSS {band} Petrosian magnitude (Pogson, SDSS zero-point 22.5), not corrected for extinction"),
+    **_per_band("petro_mag_err", "mag", "standard error of petro_mag_{band}"),
+    **_per_band("petro_mag_dered", "mag", "petro_mag_{band} corrected for Galactic extinction"),
+    **_per_band("model_mag", "mag", "SDSS {band} model magnitude, not corrected for extinction"),
+    **_per_band("abs_mag", "mag", "rest-frame {band} AB absolute magnitude (band shift 0) by kcorrect"),
+    "rest_u_r": Column("mag", "rest-frame u - r colour by kcorrect"),
+}
+NEAR_INFRARED = {
+    **_per_band("mag", "mag", "2MASS extended-source {band} magnitude (Vega)", NIR_BANDS),
+    **{f"mag_{b}_err": Column("mag", f"standard error of mag_{b}") for b in NIR_BANDS},
+}
+ULTRAVIOLET = {
+    "mag_fuv": Column("mag", "GALEX FUV AB magnitude, not corrected for extinction"),
+    "mag_nuv": Column("mag", "GALEX NUV AB magnitude, not corrected for extinction"),
+    "mag_fuv_err": Column("mag", "standard error of mag_fuv"),
+    "mag_nuv_err": Column("mag", "standard error of mag_nuv"),
+    "rest_nuv_r": Column("mag", "rest-frame NUV - r colour by kcorrect where NUV was measured"),
+}
+
+# one entry per `samples.<name>.source` of the configuration
+SOURCES: dict[str, dict[str, Column]] = {"kcorrect_gst": COMMON | SDSS | NEAR_INFRARED | ULTRAVIOLET}
+
+
+def columns_of(source: str) -> dict[str, Column]:
+    """Columns of the catalogue of a source, in order."""
+    return SOURCES[source]
+
+
+def require_columns(needed, source: str, sample: str, needed_by: str) -> None:
+    """Raise `InputError` naming the sample, who needs what, and which columns are missing."""
+    missing = [name for name in needed if name not in columns_of(source)]
+    if missing:
+        raise InputError(f"{needed_by} needs the columns {', '.join(missing)}, which sample '{sample}' (source {source}) does not have")

@@ -1,0 +1,1 @@
+"""The supervised contrastive model: modalities, networks, losses, training, calibration, metrics."""

@@ -1,0 +1,83 @@
+"""Mini-batches of random pairs, the same after an interruption as without one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from galmass.contrastive.modalities import Modality, Standardisation, bin_index
+from galmass.errors import InputError
+
+
+@dataclass(frozen=True)
+class Galaxies(Dataset):
+    """Standardised values (n, n_value), context (n, n_context) and mass bins (n,) as tensors."""
+
+    values: torch.Tensor
+    context: torch.Tensor
+    mass_bin: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A whole mini-batch at once: `index` is a tensor of rows."""
+        return self.values[index], self.context[index], self.mass_bin[index]
+
+
+def galaxies(frame, modality: Modality, standardisation: Standardisation, edges) -> Galaxies:
+    """Catalogue rows as a dataset."""
+    values, context = standardisation.apply(*modality.arrays(frame))
+    bins = bin_index(frame["log_mass"].to_numpy(float), edges)
+    return Galaxies(torch.from_numpy(values), torch.from_numpy(context), torch.from_numpy(bins))
+
+
+def usable(frame, modality: Modality, edges) -> tuple[np.ndarray, dict[str, int]]:
+    """Mask (n_galaxy,) of galaxies that can be used for training and scores, and what is left out, counted."""
+    complete = modality.complete(frame)
+    inside = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0
+    counts = {name: int(np.sum(~np.isfinite(frame[name].to_numpy(float)))) for name in modality.columns}
+    left_out = {f"{name} not measured": n for name, n in counts.items() if n}
+    if not inside.all():
+        left_out[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = int(np.sum(~inside))
+    return complete & inside, left_out
+
+
+class PairBatches(Sampler):
+    """Rows of mini-batches from an endless stream of permutations; an epoch is `n_batch` of them.
+
+    Batch b of epoch e depends on the seed, e and b alone, so that a training resumed at an epoch sees what
+    it would have seen. The first and second half of a batch are the partners of random pairs; a galaxy is
+    never its own partner: a batch never crosses from one permutation into the next.
+    """
+
+    def __init__(self, n: int, batch_size: int, n_batch: int, seed: int):
+        if batch_size % 2 or n < batch_size:
+            raise InputError(f"batch_size {batch_size} must be even and at most the {n} training galaxies")
+        self.n, self.batch_size, self.n_batch, self.seed, self.epoch = n, batch_size, n_batch, seed, 0
+        self.batches_per_permutation = n // batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_batch
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        current, rows = -1, torch.empty(0)
+        for batch in range(self.epoch * self.n_batch, (self.epoch + 1) * self.n_batch):
+            permutation, place = divmod(batch, self.batches_per_permutation)
+            if permutation != current:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + permutation)
+                current, rows = permutation, torch.randperm(self.n, generator=generator)
+            yield rows[place * self.batch_size : (place + 1) * self.batch_size]
+
+
+def loaders(training: Galaxies, validation: Galaxies, options, seed: int) -> tuple[DataLoader, DataLoader]:
+    """Loaders of training and validation mini-batches."""
+    batches = PairBatches(len(training), options["batch_size"], options["validate_every"], seed)
+    in_order = torch.arange(len(validation)).split(4096)
+    return DataLoader(training, sampler=batches, batch_size=None), DataLoader(validation, sampler=in_order, batch_size=None)

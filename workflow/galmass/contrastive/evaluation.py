@@ -1,0 +1,121 @@
+"""Scores of a network and its baselines on held-out galaxies, with intervals."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from galmass.contrastive.metrics import bootstrap_interval, ks_distance, ks_interval, outlier_fraction, point_metrics, sigma_mad
+from galmass.errors import InputError
+
+_STATISTICS = {"bias": lambda d: d.mean(-1), "sigma_mad": sigma_mad, "eta": outlier_fraction}
+
+
+def scores(difference, crps, pit, generator: np.random.Generator, n_bootstrap: int) -> dict:
+    """Every score as ``{"value": ..., "interval": [low, high]}`` (95 %).
+
+    Parameters
+    ----------
+    difference : float array (n_galaxy,) [dex]
+        Estimate minus truth.
+    crps, pit : float arrays (n_galaxy,)
+    """
+    values = point_metrics(difference, np.zeros_like(difference))
+    result = {name: _entry(values[name], bootstrap_interval(f, (difference,), generator, n_bootstrap)) for name, f in _STATISTICS.items()}
+    result["crps"] = _entry(np.mean(crps), bootstrap_interval(lambda c: c.mean(-1), (crps,), generator, n_bootstrap))
+    result["pit_ks"] = _entry(ks_distance(pit), ks_interval(pit))
+    return result
+
+
+def ratios(difference, crps, other_difference, other_crps, generator: np.random.Generator, n_bootstrap: int) -> dict:
+    """sigma_MAD and CRPS divided by those of a baseline, galaxies resampled together, with 95 % intervals."""
+
+    def mad_ratio(a, b):
+        return sigma_mad(a) / sigma_mad(b)
+
+    def crps_ratio(a, b):
+        return a.mean(-1) / b.mean(-1)
+
+    pairs = {"sigma_mad": (mad_ratio, (difference, other_difference)), "crps": (crps_ratio, (crps, other_crps))}
+    return {name: _entry(ratio(*samples), bootstrap_interval(ratio, samples, generator, n_bootstrap)) for name, (ratio, samples) in pairs.items()}
+
+
+def _entry(value, interval) -> dict:
+    return {"value": float(value), "interval": [float(x) for x in interval]}
+
+
+def evaluate(embeddings, baselines, generator: np.random.Generator, n_bootstrap: int) -> dict:
+    """Scores on the test split.
+
+    Parameters
+    ----------
+    embeddings, baselines : DataFrame
+        Test galaxies, of the network and of its baselines.
+
+    Raises
+    ------
+    InputError
+        When the two are not of the same galaxies.
+    """
+    if not np.array_equal(embeddings["galaxy_id"], baselines["galaxy_id"]):
+        raise InputError(f"network and baselines were evaluated on other galaxies ({len(embeddings)} and {len(baselines)})")
+    truth = embeddings["log_mass"].to_numpy(float)
+    difference, crps = embeddings["mass_mean"].to_numpy(float) - truth, embeddings["crps"].to_numpy(float)
+    result: dict = {
+        "n_test": len(truth),
+        "network": scores(difference, crps, embeddings["pit"], generator, n_bootstrap),
+        "network_not_recalibrated": {
+            "crps": _entry(embeddings["crps_raw"].mean(), bootstrap_interval(lambda c: c.mean(-1), (embeddings["crps_raw"],), generator, n_bootstrap)),
+            "pit_ks": _entry(ks_distance(embeddings["pit_raw"]), ks_interval(embeddings["pit_raw"])),
+        },
+        "point_estimates": {name: point_metrics(embeddings[f"mass_{name}"], truth) for name in ("mean", "mode", "median")},
+        "cross_entropy": float(embeddings["cross_entropy"].mean()),
+        "baselines": {},
+        "ratio_to": {},
+    }
+    for name in (column.removesuffix("_crps") for column in baselines if column.endswith("_crps")):
+        other_difference, other_crps = baselines[f"{name}_mean"].to_numpy(float) - truth, baselines[f"{name}_crps"].to_numpy(float)
+        result["baselines"][name] = scores(other_difference, other_crps, baselines[f"{name}_pit"], generator, n_bootstrap)
+        result["ratio_to"][name] = ratios(difference, crps, other_difference, other_crps, generator, n_bootstrap)
+    return result
+
+
+def rows(metrics: Mapping) -> list[dict]:
+    """The scores as rows of a table for people: one estimator a row."""
+    estimators = {"network": metrics["network"], "network, not recalibrated": metrics["network_not_recalibrated"], **metrics["baselines"]}
+    return [{"estimator": name, **{f"{score} {_UNITS[score]}".strip(): _text(entry) for score, entry in scores.items()}} for name, scores in estimators.items()]
+
+
+_UNITS = {"bias": "[dex]", "sigma_mad": "[dex]", "eta": "", "crps": "[dex]", "pit_ks": ""}
+
+
+def _text(entry: Mapping) -> str:
+    low, high = entry["interval"]
+    return f"{entry['value']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> dict:
+    """One row of the table of headline numbers.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As `evaluate` gives it.
+    tests : mapping
+        Summary of the local tests; the variable that stands out most from its permutations is named.
+    """
+    baselines = metrics["baselines"]
+    free = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "" and t["correlation_distance"] is not None]
+    strongest = max(free, key=lambda t: t["correlation_distance"])
+    return {
+        "sample": sample,
+        "modality": modality,
+        "test galaxies": metrics["n_test"],
+        "sigma_MAD [dex]": _text(metrics["network"]["sigma_mad"]),
+        "boosting": f"{baselines['boosting']['sigma_mad']['value']:.4f}",
+        "boosting + colours": f"{baselines['boosting_colours']['sigma_mad']['value']:.4f}",
+        "ridge": f"{baselines['ridge']['sigma_mad']['value']:.4f}",
+        "CRPS [dex]": f"{metrics['network']['crps']['value']:.4f}",
+        "CRPS of boosting + colours": f"{baselines['boosting_colours']['crps']['value']:.4f}",
+        "PIT KS": f"{metrics['network']['pit_ks']['value']:.3f}",
+        "most related to the mass given the latent": f"{strongest['query']} (mean local r {strongest['correlation_mean']:+.2f})",
+    }

@@ -1,0 +1,68 @@
+"""What a running stage tells: a log file for afterwards, a progress bar for whoever watches."""
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from galmass.errors import InputError
+
+_terminal = sys.stderr
+
+
+@contextmanager
+def recording(path: str | Path) -> Iterator[None]:
+    """Send all output of the process, that of compiled libraries too, to the log file `path`.
+
+    An `InputError` ends the process with its message alone, in the log and on the terminal; anything
+    else with its traceback.
+    """
+    global _terminal
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(path, "wb", buffering=0) as log:
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            stream.flush()
+            os.dup2(log.fileno(), number)
+    sys.stdout.reconfigure(line_buffering=True)
+    faulthandler.enable()
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=_terminal)
+        sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def progress(total: int, initial: int, label: str):
+    """A tqdm bar: live on a terminal, else a line every ten seconds into the log.
+
+    Parameters
+    ----------
+    total, initial : int
+        Steps in all, and those done before this process began.
+    label : str
+        What stands before the bar.
+    """
+    from tqdm import tqdm
+
+    live = _terminal.isatty()
+    # a log is read line by line: no carriage returns in it
+    lines = SimpleNamespace(write=lambda text: sys.stderr.write(text.replace("\r", "\n")), flush=sys.stderr.flush)
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=label,
+        file=_terminal if live else lines,
+        mininterval=0.2 if live else 10,
+        leave=not live,
+        ascii=not live,
+        dynamic_ncols=live,
+    )

@@ -1,0 +1,82 @@
+"""Which code a script runs: a digest that changes when the code does, and only then."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+def code_version(script: str | Path, library: str | Path) -> str:
+    """Digest of the syntax trees of a script and of every library module that it reaches.
+
+    Comments, docstrings, layout, file dates and the place of the checkout do not matter.
+
+    Parameters
+    ----------
+    script : path
+        A Python script.
+    library : path
+        Folder of the package; its parent is where imports are looked up.
+    """
+    library = Path(library).resolve()
+    digest = hashlib.sha256(_tree(Path(script).resolve()).encode())
+    for module in sorted(reached_modules(script, library)):
+        digest.update(f"\0{module.relative_to(library.parent)}\0{_tree(module)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def reached_modules(script: str | Path, library: str | Path) -> set[Path]:
+    """Files of the package `library` that the script imports, directly or through others."""
+    library = Path(library).resolve()
+    reached: set[Path] = set()
+    waiting = [Path(script).resolve()]
+    while waiting:
+        for name in imported_names(waiting.pop()):
+            for module in _module_files(name, library):
+                if module not in reached:
+                    reached.add(module)
+                    waiting.append(module)
+    return reached
+
+
+@cache
+def imported_names(path: Path) -> frozenset[str]:
+    """Dotted names that a file imports anywhere in it; ``from a import b`` gives ``a`` and ``a.b``."""
+    names: set[str] = set()
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}: relative imports are not followed; import from galmass")
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+def _module_files(name: str, library: Path) -> list[Path]:
+    """The files that importing a dotted name runs: the packages on the way and the module itself."""
+    parts = name.split(".")
+    if parts[0] != library.name:
+        return []
+    files = []
+    for i in range(1, len(parts) + 1):
+        base = library.parent.joinpath(*parts[:i])
+        files += [p for p in (base / "__init__.py", base.with_suffix(".py")) if p.is_file()]
+    return files
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
+def _tree(path: Path) -> str:
+    """Source of a file without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(), str(path))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

@@ -1,0 +1,195 @@
+# The supervised contrastive model of each modality, its baselines and its scores.
+
+
+rule train_encoder:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+    output:
+        model="results/{sample}/contrastive/{modality}/model.safetensors",
+        history="results/{sample}/contrastive/{modality}/history.csv",
+    log:
+        "logs/{sample}/{modality}/train_encoder.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/train_encoder.tsv"
+    priority: 10  # the longest of a modality: first
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime="4h",
+        disk_mb=500,
+        gpu=1,
+    params:
+        modality=lambda wildcards: config["modalities"][wildcards.modality],
+        options=config["contrastive"],
+        seed=config["seeds"]["training"],
+        scratch="results/{sample}/contrastive/{modality}/.training",
+        code=code("train_encoder"),
+    script:
+        "../scripts/train_encoder.py"
+
+
+rule extract_embeddings:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        model="results/{sample}/contrastive/{modality}/model.safetensors",
+    output:
+        embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
+        density=directory("results/{sample}/contrastive/{modality}/density.zarr"),
+    log:
+        "logs/{sample}/{modality}/extract_embeddings.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/extract_embeddings.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime="30m",
+        disk_mb=1000,
+        gpu=1,
+    params:
+        recalibration=config["recalibration"],
+        code=code("extract_embeddings"),
+    script:
+        "../scripts/extract_embeddings.py"
+
+
+rule fit_baselines:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+    output:
+        baselines="results/{sample}/contrastive/{modality}/baselines.parquet",
+    log:
+        "logs/{sample}/{modality}/fit_baselines.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/fit_baselines.tsv"
+    conda:
+        "../../envs/causal.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime="30m",
+        disk_mb=200,
+    params:
+        modality=lambda wildcards: config["modalities"][wildcards.modality],
+        mass_range=config["contrastive"]["mass_range"],
+        seed=config["seeds"]["baselines"],
+        code=code("fit_baselines"),
+    script:
+        "../scripts/fit_baselines.py"
+
+
+rule evaluate_estimates:
+    input:
+        embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
+        baselines="results/{sample}/contrastive/{modality}/baselines.parquet",
+    output:
+        metrics="results/{sample}/contrastive/{modality}/metrics.json",
+        scores=report(
+            "results/{sample}/contrastive/{modality}/scores.csv",
+            caption="../report/scores.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "scores beside the baselines"},
+        ),
+    log:
+        "logs/{sample}/{modality}/evaluate_estimates.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/evaluate_estimates.tsv"
+    conda:
+        "../../envs/causal.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime="10m",
+        disk_mb=200,
+    params:
+        bootstrap=config["evaluation"]["bootstrap"],
+        seed=config["seeds"]["evaluation"],
+        code=code("evaluate_estimates"),
+    script:
+        "../scripts/evaluate_estimates.py"
+
+
+rule plot_estimates:
+    input:
+        embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
+        history="results/{sample}/contrastive/{modality}/history.csv",
+        metrics="results/{sample}/contrastive/{modality}/metrics.json",
+    output:
+        truth=report(
+            "results/{sample}/contrastive/{modality}/truth.svg",
+            caption="../report/truth.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "estimate against truth"},
+        ),
+        pit=report(
+            "results/{sample}/contrastive/{modality}/pit.svg",
+            caption="../report/pit.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "PIT histogram"},
+        ),
+        training=report(
+            "results/{sample}/contrastive/{modality}/training.svg",
+            caption="../report/training.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "training curves"},
+        ),
+        latent=report(
+            "results/{sample}/contrastive/{modality}/latent.svg",
+            caption="../report/latent.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "latent space by mass"},
+        ),
+    log:
+        "logs/{sample}/{modality}/plot_estimates.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/plot_estimates.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime="10m",
+        disk_mb=200,
+    params:
+        numbers=lambda wildcards, input: numbers(input.metrics),
+        seed=config["seeds"]["training"],
+        code=code("plot_estimates"),
+    script:
+        "../scripts/plot_estimates.py"
+
+
+rule summarise_run:
+    input:
+        metrics=[f"results/{s}/contrastive/{m}/metrics.json" for s, m in models()],
+        tests=[f"results/{s}/causality/{m}/independence.json" for s, m in models()],
+    output:
+        headlines=report(
+            "results/headlines.csv",
+            caption="../report/headlines.rst",
+            category="0. Headline numbers",
+            labels={"shows": "all samples and modalities"},
+        ),
+    log:
+        "logs/summarise_run.log",
+    benchmark:
+        "benchmarks/summarise_run.tsv"
+    conda:
+        "../../envs/causal.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime="5m",
+        disk_mb=100,
+    params:
+        models=models(),
+        code=code("summarise_run"),
+    script:
+        "../scripts/summarise_run.py"

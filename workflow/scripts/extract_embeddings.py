@@ -1,0 +1,24 @@
+"""Latents, mass densities and scores of every galaxy of one modality."""
+
+from galmass import logs, stores
+from galmass.causality.neighbours import nearest
+from galmass.contrastive import embeddings, models
+from galmass.contrastive.data import usable
+
+with logs.recording(snakemake.log[0]):
+    options = snakemake.params.recalibration
+    models.use_threads(snakemake.threads)
+    model = models.load(snakemake.input.model)
+    frame = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "log_mass", "split", *model.modality.columns))
+    keep, left_out = usable(frame, model.modality, model.edges)
+    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}")
+    frame = frame[keep].reset_index(drop=True)
+    latent, density = model.predict(frame)
+    table, density, notes = embeddings.embed(
+        frame, latent, density, model.edges, options, lambda reference: nearest(latent[reference], latent, options["k"])[0]
+    )
+    print(f"recalibration: {notes}")
+    bins, per_bin = ("galaxy", "bin"), stores.Column("", "probability of each mass bin, uniform inside a bin")
+    arrays = {"density": (density, bins, per_bin), "edges": (model.edges, ("edge",), stores.Column("dex(solMass)", "edges of the mass bins"))}
+    stores.write_arrays(snakemake.output.density, arrays, {"recalibration": notes})
+    stores.write_table(snakemake.output.embeddings, table, embeddings.columns(latent.shape[1]), {"left_out": left_out, "recalibration": notes})
