@@ -24,9 +24,13 @@ rule all:
     default_target: True
     input:
         survey_targets,
-        "results/headlines.csv",
+        HEADLINES,
 
 
 rule survey:
     input:
         survey_targets,
+
+
+onsuccess:
+    finish()

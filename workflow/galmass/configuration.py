@@ -1,7 +1,9 @@
 """Check a configuration against its JSON schema and say the first mistake in one short sentence."""
 
+import argparse
 import difflib
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -72,11 +74,19 @@ def _allowed(schema: Mapping) -> str:
         for name, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
         if name in schema
     ]
-    limits += [f"of {sign} {schema[name]} entries" for name, sign in (("minItems", ">="), ("maxItems", "<=")) if name in schema]
-    if schema.get("uniqueItems"):
-        limits.append("without repeats")
+    if "multipleOf" in schema:
+        limits.append(f"a multiple of {schema['multipleOf']}")
     unit = f" [{schema['unit']}]" if "unit" in schema else ""
-    return " ".join([allowed, " and ".join(limits)]).strip() + unit
+    return " ".join([allowed, " and ".join(limits)]).strip() + _entries(schema) + unit
+
+
+def _entries(schema: Mapping) -> str:
+    """What the entries of a list may be: ' of 2 entries, each a number >= 0'."""
+    if "items" not in schema:
+        return ""
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    count = f"{least}" if least == most else f"at least {least}"
+    return f" of {count} entries, each {_allowed(schema['items'])}" + (", none twice" if schema.get("uniqueItems") else "")
 
 
 def rows(schema: Mapping, path: tuple = ()) -> Iterator[tuple[str, Mapping]]:
@@ -95,10 +105,10 @@ def _leaf_or_rows(node: Mapping, path: tuple) -> Iterator[tuple[str, Mapping]]:
 
 
 def markdown_table(schema: Mapping, config: Mapping) -> str:
-    """The table of config/README.md: key, type and range, default, meaning, rules that read it."""
+    """The table of config/README.md: key, type and range, default (of the first entry for `<name>`), meaning, readers."""
     lines = ["| key | allowed | default | meaning | read by |", "| --- | --- | --- | --- | --- |"]
     for key, node in rows(schema):
-        default = "" if "<name>" in key else _default(config, key.split("."))
+        default = _default(config, key.split("."))
         readers = ", ".join(f"`{rule}`" for rule in node["read_by"])
         lines.append(f"| `{key}` | {_allowed(node)} | {default} | {node['description']} | {readers} |")
     return "\n".join(lines) + "\n"
@@ -106,7 +116,39 @@ def markdown_table(schema: Mapping, config: Mapping) -> str:
 
 def _default(config, keys: list[str]) -> str:
     for key in keys:
+        if key == "<name>" and isinstance(config, Mapping):
+            key = next(iter(config))
         if not isinstance(config, Mapping) or key not in config:
             return ""
         config = config[key]
     return f"`{config}`"
+
+
+def document(schema_path, config_path, readme_path, check_only: bool) -> bool:
+    """Write the table of keys to `readme_path`, or only say whether it is up to date."""
+    schema, config = load_schema(schema_path), load_schema(config_path)
+    text = _PREFACE + markdown_table(schema, config)
+    path = Path(readme_path)
+    if not check_only:
+        path.write_text(text)
+    return path.is_file() and path.read_text() == text
+
+
+_PREFACE = """# Configuration
+
+`config.yaml` is the embedded default. Change single values with an overlay, a second file with only those keys:
+`snakemake --cores all --configfile my.yaml`; lists are replaced, tables merged. The run refuses unknown keys and values
+out of range before any job starts. `<name>` is a name of your choice; the default shown is that of the first entry. An edit reruns the rules in the last column and
+what follows from them. This file is generated from the schema (`make docs`).
+
+"""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write the table of configuration keys.")
+    for name in ("schema", "config", "readme"):
+        parser.add_argument(name)
+    parser.add_argument("--check", action="store_true", help="fail if it is not up to date, write nothing")
+    arguments = parser.parse_args()
+    if not document(arguments.schema, arguments.config, arguments.readme, arguments.check):
+        sys.exit(f"{arguments.readme} does not match {arguments.schema}: run make docs")

@@ -1,5 +1,6 @@
 """What a running stage tells: a log file for afterwards, a progress bar for whoever watches."""
 
+import csv
 import faulthandler
 import os
 import sys
@@ -66,3 +67,11 @@ def progress(total: int, initial: int, label: str):
         ascii=not live,
         dynamic_ncols=live,
     )
+
+
+def text_table(path: str | Path) -> str:
+    """A CSV table turned on its side for a terminal: one line per column of the file."""
+    with open(path, newline="") as file:
+        columns = list(zip(*csv.reader(file), strict=True))
+    widths = [max(map(len, row)) for row in zip(*columns, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(column, widths, strict=True)).rstrip() for column in columns)

@@ -134,7 +134,7 @@ def read_csv(path):
     return pd.read_csv(path)
 
 
-def write_arrays(path, arrays: Mapping, metadata: Mapping | None = None) -> None:
+def write_arrays(path, arrays: Mapping, metadata: Mapping | None = None) -> dict[str, str]:
     """Write named arrays as one Zarr group.
 
     Parameters
@@ -144,6 +144,10 @@ def write_arrays(path, arrays: Mapping, metadata: Mapping | None = None) -> None
     arrays : mapping of name -> (array, axis names, Column)
     metadata : mapping, optional
         Attributes of the group.
+
+    Returns
+    -------
+    dict of name -> SHA-256 of the array
 
     Notes
     -----
@@ -160,6 +164,7 @@ def write_arrays(path, arrays: Mapping, metadata: Mapping | None = None) -> None
             stored = group.create_array(name, data=array, chunks=_chunks(array), dimension_names=axes)
             stored.attrs.update(unit=label.unit, description=label.description, sha256=digest(array.tobytes()))
         group.attrs.update(dict(metadata or {}))
+        return {name: stored.attrs["sha256"] for name, stored in group.arrays()}
 
 
 def _chunks(array) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ rule find_neighbours:
         embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
     output:
         neighbours=directory("results/{sample}/causality/{modality}/neighbours.zarr"),
+        notes="results/{sample}/causality/{modality}/neighbours.json",
     log:
         "logs/{sample}/{modality}/find_neighbours.log",
     benchmark:
@@ -30,7 +31,9 @@ rule test_independence:
     input:
         galaxies="results/{sample}/catalogue/galaxies.parquet",
         embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
-        neighbours="results/{sample}/causality/{modality}/neighbours.zarr",
+        # Snakemake compares folders by date: the digests in the notes decide instead
+        neighbours=ancient("results/{sample}/causality/{modality}/neighbours.zarr"),
+        notes="results/{sample}/causality/{modality}/neighbours.json",
     output:
         independence="results/{sample}/causality/{modality}/independence.parquet",
         summary="results/{sample}/causality/{modality}/independence.json",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,10 +13,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from galmass.catalogues.schema import require_columns
 from galmass.configuration import check, load_schema
 from galmass.errors import InputError
+from galmass.logs import text_table
 from galmass.provenance import code_version
 
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+HEADLINES, REPORT = "results/headlines.csv", "results/report.html"
 FIGURES = ("truth", "pit", "training", "latent")
 
 
@@ -61,6 +64,16 @@ def survey_targets(wildcards):
 def numbers(path):
     """A JSON product, for captions."""
     return json.loads(Path(path).read_text())
+
+
+def finish():
+    """After a whole run: the report, the headline numbers, and where the report is."""
+    if workflow.dag_settings.targets:  # single files were asked for
+        return
+    overlays = [str(path) for path in workflow.config_settings.configfiles]
+    command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--nolock", "--quiet", "all"]
+    subprocess.run(command + (["--configfile", *overlays] if overlays else []), check=True)
+    print(f"\n{text_table(HEADLINES)}\n\nReport: {Path(REPORT).resolve()}", file=sys.stderr)
 
 
 def memory(base_mb):

@@ -172,7 +172,7 @@ rule summarise_run:
         tests=[f"results/{s}/causality/{m}/independence.json" for s, m in models()],
     output:
         headlines=report(
-            "results/headlines.csv",
+            HEADLINES,
             caption="../report/headlines.rst",
             category="0. Headline numbers",
             labels={"shows": "all samples and modalities"},

@@ -16,4 +16,5 @@ with logs.recording(snakemake.log[0]):
         "distance": (found.distances.astype("float32"), axes, stores.Column("", "Euclidean distance in the main latent")),
     }
     metadata = {"k": p.k, "recall": found.recall, "recall_queries": found.recall_queries, **p.index}
-    stores.write_arrays(snakemake.output.neighbours, arrays, metadata)
+    digests = stores.write_arrays(snakemake.output.neighbours, arrays, metadata)
+    stores.write_json(snakemake.output.notes, metadata | {"sha256": digests})

@@ -1,0 +1,77 @@
+# galmass: `make` lists what there is. Every target sets up what it needs; a second call sets up nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
+TORCH ?= torch==2.13.0
+CORES ?= all
+VENV := .venv
+BENCH_VENV := .venv-bench
+READY := $(VENV)/.ready
+BENCH_READY := $(BENCH_VENV)/.ready
+BIN := $(VENV)/bin
+# without a graphics card the `gpu` tokens of the default profile only stand in the way: one per core
+TOKENS := $(if $(shell nvidia-smi -L 2>/dev/null),,--resources gpu=$(shell nproc 2>/dev/null || echo 1))
+DOCUMENT := PYTHONPATH=workflow $(BIN)/python -m galmass.configuration workflow/schemas/config.schema.yaml config/config.yaml config/README.md
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help demo test lint bench docs lock clean
+help:
+	@echo 'make demo         run the embedded default and build results/report.html'
+	@echo 'make test         all tests'
+	@echo 'make lint         ruff, snakefmt, yamllint, snakemake --lint, documents up to date'
+	@echo 'make bench AREA=  speed and accuracy against peers, one of: $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))' | sed 's/bench_//g'
+	@echo 'make docs         regenerate config/README.md from the schema'
+	@echo 'make lock         resolve requirements*.in anew into requirements*.lock'
+	@echo 'make clean        remove results, logs and virtual environments'
+
+demo: $(READY)
+	$(BIN)/snakemake --cores $(CORES) $(TOKENS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/yamllint --strict .
+	$(BIN)/snakemake --lint --quiet
+	$(DOCUMENT) --check
+
+bench: $(BENCH_READY)
+	@test -f "tests/benchmarks/bench_$(AREA).py" || { echo "AREA='$(AREA)' has no benchmark; see make help" >&2; exit 2; }
+	$(BENCH_VENV)/bin/python tests/benchmarks/bench_$(AREA).py
+
+docs: $(READY)
+	$(DOCUMENT)
+
+clean:
+	rm -rf results logs benchmarks .snakemake $(VENV) $(BENCH_VENV)
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "Python 3.11 is needed, found '$(PYTHON)'; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "== 1/4 virtual environment $(VENV)"
+	$(PYTHON) -m venv --clear $(VENV)
+	@echo "== 2/4 $(TORCH) (on its own: its wheel differs per machine)"
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	@echo "== 3/4 everything else, pinned by hash"
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	@echo "== 4/4 check"
+	$(BIN)/python -m pip check
+	@touch $@
+
+$(BENCH_READY): $(READY) requirements-bench.lock
+	@echo "== peers of the benchmarks, over the product's packages, in $(BENCH_VENV)"
+	$(PYTHON) -m venv --clear $(BENCH_VENV)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > $(BENCH_VENV)/lib/python3.11/site-packages/product.pth
+	$(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-bench.lock
+	@touch $@
+
+lock: $(READY)
+	$(BIN)/python -m venv --clear .snakemake/uv && .snakemake/uv/bin/python -m pip install --quiet uv
+	echo "torch ; sys_platform == 'never'" > .snakemake/uv/no-torch.txt
+	.snakemake/uv/bin/uv pip compile requirements.in --override .snakemake/uv/no-torch.txt --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	.snakemake/uv/bin/uv pip compile requirements-bench.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --quiet --output-file requirements-bench.lock $(foreach p,$(shell sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/\1/p' requirements.lock),--no-emit-package $(p))
