@@ -40,7 +40,7 @@ lint: $(READY)
 
 bench: $(BENCH_READY)
 	@test -f "tests/benchmarks/bench_$(AREA).py" || { echo "AREA='$(AREA)' has no benchmark; see make help" >&2; exit 2; }
-	$(BENCH_VENV)/bin/python tests/benchmarks/bench_$(AREA).py
+	PYTHONPATH=workflow $(BENCH_VENV)/bin/python tests/benchmarks/bench_$(AREA).py
 
 docs: $(READY)
 	$(DOCUMENT)

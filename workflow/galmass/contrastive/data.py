@@ -1,6 +1,6 @@
 """Mini-batches of random pairs, the same after an interruption as without one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,27 +48,24 @@ def usable(frame, modality: Modality, edges) -> tuple[np.ndarray, dict[str, int]
 class PairBatches(Sampler):
     """Rows of mini-batches from an endless stream of permutations; an epoch is `n_batch` of them.
 
-    Batch b of epoch e depends on the seed, e and b alone, so that a training resumed at an epoch sees what
-    it would have seen. The first and second half of a batch are the partners of random pairs; a galaxy is
+    Batch b of the stream depends on the seed and b alone, and an epoch begins at the batch that `steps_done`
+    names: a resumed training sees what it would have seen. (Lightning's own count of epochs is one ahead
+    after a resume from the end of an epoch.) The first and second half of a batch are the partners of random pairs; a galaxy is
     never its own partner: a batch never crosses from one permutation into the next.
     """
 
-    def __init__(self, n: int, batch_size: int, n_batch: int, seed: int):
+    def __init__(self, n: int, batch_size: int, n_batch: int, seed: int, steps_done: Callable[[], int]):
         if batch_size % 2 or n < batch_size:
             raise InputError(f"batch_size {batch_size} must be even and at most the {n} training galaxies")
-        self.n, self.batch_size, self.n_batch, self.seed, self.epoch = n, batch_size, n_batch, seed, 0
+        self.n, self.batch_size, self.n_batch, self.seed, self.steps_done = n, batch_size, n_batch, seed, steps_done
         self.batches_per_permutation = n // batch_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.n_batch
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        current, rows = -1, torch.empty(0)
-        for batch in range(self.epoch * self.n_batch, (self.epoch + 1) * self.n_batch):
+        current, rows, first = -1, torch.empty(0), self.steps_done()
+        for batch in range(first, first + self.n_batch):
             permutation, place = divmod(batch, self.batches_per_permutation)
             if permutation != current:
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + permutation)
@@ -76,8 +73,8 @@ class PairBatches(Sampler):
             yield rows[place * self.batch_size : (place + 1) * self.batch_size]
 
 
-def loaders(training: Galaxies, validation: Galaxies, options, seed: int) -> tuple[DataLoader, DataLoader]:
+def loaders(training: Galaxies, validation: Galaxies, options, seed: int, steps_done: Callable[[], int]) -> tuple[DataLoader, DataLoader]:
     """Loaders of training and validation mini-batches."""
-    batches = PairBatches(len(training), options["batch_size"], options["validate_every"], seed)
+    batches = PairBatches(len(training), options["batch_size"], options["validate_every"], seed, steps_done)
     in_order = torch.arange(len(validation)).split(4096)
     return DataLoader(training, sampler=batches, batch_size=None), DataLoader(validation, sampler=in_order, batch_size=None)

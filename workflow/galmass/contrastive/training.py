@@ -94,6 +94,16 @@ class BestWeights(Callback):
         self.score, self.step, self.weights = state["score"], state["step"], state["weights"]
 
 
+class Patience(EarlyStopping):
+    """Stop after so many validations without a better cross-entropy, also when killed just then and resumed."""
+
+    def __init__(self, patience: int):
+        super().__init__("validation_cross_entropy", patience=patience, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer, module):
+        trainer.should_stop = self.wait_count >= self.patience
+
+
 class History(Callback):
     """Losses at every validation, and the progress bar; the rows travel inside the checkpoint."""
 
@@ -101,12 +111,16 @@ class History(Callback):
         self.label, self.rows, self.bar = label, [], None
 
     def on_train_start(self, trainer, module):
+        if trainer.global_step:
+            print(f"{self.label}: going on at step {trainer.global_step} of {trainer.max_steps}")
         self.bar = logs.progress(trainer.max_steps, trainer.global_step, self.label)
 
     def on_train_batch_end(self, trainer, module, *_):
         self.bar.update()
 
     def on_train_epoch_end(self, trainer, module):
+        if self.rows and self.rows[-1]["step"] == trainer.global_step:
+            return  # a resumed fit closes the epoch of its checkpoint once more
         row = {name: float(value) for name, value in trainer.callback_metrics.items()}
         broken = [name for name, value in row.items() if not math.isfinite(value)]
         if broken:
@@ -156,8 +170,9 @@ def train(training, validation, modality: Modality, edges, options: Mapping, see
     network = build_network(modality, edges, options, seed)
     stamp = training_stamp(data, modality, edges, options, seed, code)
     best, history, scratch = BestWeights(), History(modality.name), Path(scratch) / stamp[:12]
-    trainer = make_trainer(options, scratch, [best, EarlyStopping("validation_cross_entropy", patience=options["patience"], verbose=False), history])
-    _fit(trainer, ContrastiveTraining(network, options, stamp), loaders(*data, options, seed), scratch / "last.ckpt")
+    trainer = make_trainer(options, scratch, [best, Patience(options["patience"]), history])
+    both_loaders = loaders(*data, options, seed, lambda: trainer.global_step)
+    _fit(trainer, ContrastiveTraining(network, options, stamp), both_loaders, scratch / "last.ckpt")
     network.load_state_dict(best.weights)
     notes = {"best_step": best.step, "validation_cross_entropy": best.score, "steps": trainer.global_step, "seed": seed}
     notes |= {"n_train": len(training), "n_validation": len(validation), "options": dict(options)}

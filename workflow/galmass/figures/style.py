@@ -20,7 +20,8 @@ matplotlib.rcParams.update(
         "axes.titlesize": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "legend.frameon": False,
+        "legend.framealpha": 0.85,
+        "legend.edgecolor": "none",
         "svg.hashsalt": "galmass",
     }
 )

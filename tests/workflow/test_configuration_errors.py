@@ -1,0 +1,53 @@
+"""A wrong configuration stops the run before any job, with one short sentence."""
+
+import pytest
+import yaml
+
+WRONG = {
+    "misspelt key": ({"causality": {"kk": 50}}, ["causality", "'kk'", "did you mean 'k'"]),
+    "misspelt section": ({"contrastve": {}}, ["'contrastve'", "did you mean 'contrastive'"]),
+    "out of range": ({"contrastive": {"learning_rate": -1}}, ["contrastive.learning_rate is -1", "> 0"]),
+    "wrong type": ({"causality": {"k": "many"}}, ["causality.k is 'many'", "an integer"]),
+    "unknown choice": ({"contrastive": {"network": "resnet"}}, ["contrastive.network is 'resnet'", "compact, paper"]),
+    "not a number": ({"contrastive": {"learning_rate": float("nan")}}, ["contrastive.learning_rate is nan"]),
+    "unknown modality": ({"samples": {"gst10k": {"modalities": ["Mradio"]}}}, ["'Mradio'", "Mopt"]),
+    "unknown sample": ({"run": {"samples": ["dr99"]}}, ["'dr99'", "gst10k"]),
+    "missing column": (
+        {
+            "modalities": {"Mwise": {"values": ["w1mpro", "w2mpro"], "errors": [], "scalars": {"ebv": "linear"}, "bin_width": 0.05}},
+            "samples": {"gst10k": {"modalities": ["Mwise"]}},
+        },
+        ["modality Mwise", "w1mpro, w2mpro", "gst10k"],
+    ),
+    "unknown query": ({"causality": {"queries": ["axis_ratio"]}}, ["causality.queries", "axis_ratio", "gst10k"]),
+    "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_value_is_one_short_message(fresh, tmp_path, name):
+    overlay, said = WRONG[name]
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(overlay))
+    done = fresh.snakemake("--cores", "1", config=str(file), check=False)
+    assert done.returncode != 0
+    message = done.stdout[done.stdout.index("WorkflowError") :]
+    for words in said:
+        assert words in message
+    assert len(message) < 600
+    assert not (fresh.path / "results").exists()
+
+
+def test_undeclared_wildcard_is_no_target(fresh):
+    done = fresh.snakemake("-n", "results/gst10k/contrastive/Mnone/model.safetensors", check=False)
+    assert done.returncode != 0
+    assert "MissingRuleException" in done.stdout
+
+
+def test_declared_modality_is_a_target(fresh):
+    rules = fresh.planned("results/gst10k/contrastive/MoptMir/model.safetensors")
+    assert rules == {"build_catalogue", "train_encoder"}
+
+
+def test_paper_overlay_plans_the_default_rules(fresh):
+    assert fresh.planned(config="config/paper.yaml") == fresh.planned(config=None)

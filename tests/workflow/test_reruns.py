@@ -1,0 +1,103 @@
+"""Reruns follow content: the exact rules that an edit touches, and no other."""
+
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+CATALOGUE = {"build_catalogue", "plot_catalogue"}
+TRAINING = {"train_encoder"}
+AFTER_TRAINING = {"extract_embeddings", "evaluate_estimates", "plot_estimates"}
+NEIGHBOURS = {"find_neighbours"}
+TESTS = {"test_independence", "plot_independence"}
+BASELINES = {"fit_baselines"}
+SUMMARY = {"summarise_run"}
+FROM_EMBEDDINGS = AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY
+FROM_TRAINING = TRAINING | FROM_EMBEDDINGS
+EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
+
+# file, old text, new text, rules that must run
+EDITS = {
+    "loss": ("workflow/galmass/contrastive/losses.py", "return softplus(positive - negative)", "return softplus(2 * (positive - negative))", FROM_TRAINING),
+    "network": ("workflow/galmass/contrastive/networks.py", "FLOOR = 1e-4", "FLOOR = 2e-4", FROM_TRAINING),
+    "metric": (
+        "workflow/galmass/contrastive/metrics.py",
+        "return 1.4826 *",
+        "return 1.4826022 *",
+        AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY,
+    ),
+    "baseline": ("workflow/galmass/contrastive/baselines.py", "KFold(3,", "KFold(4,", BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
+    "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", NEIGHBOURS | TESTS | SUMMARY | AFTER_TRAINING),
+    "local test": ("workflow/galmass/causality/independence.py", "_BLOCK = 256", "_BLOCK = 128", TESTS | SUMMARY),
+    "figure": ("workflow/galmass/figures/estimates.py", "gridsize=60", "gridsize=61", {"plot_estimates"}),
+    "figure style": ("workflow/galmass/figures/style.py", '"font.size": 9', '"font.size": 10', {"plot_catalogue", "plot_estimates", "plot_independence"}),
+    "class divider": ("workflow/galmass/catalogues/classes.py", "2.06 - 0.244", "2.07 - 0.244", EVERYTHING),
+    "script": ("workflow/scripts/plot_independence.py", "style.save(independence", "(style.save)(independence", set()),
+    "script for real": ("workflow/scripts/plot_independence.py", "table, summary = ", "summary = table = None\n    table, summary = ", {"plot_independence"}),
+    "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
+    "docstring": ("workflow/galmass/contrastive/losses.py", '"""The two members', '"""Both members', set()),
+}
+
+# keys of the configuration, new value, rules that must run
+KEYS = {
+    "samples.gst10k.classes.u_r_margin": (0.2, EVERYTHING),
+    "samples.gst10k.mass.omega_m": (0.31, EVERYTHING),
+    "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING),
+    "contrastive.learning_rate": (0.001, FROM_TRAINING),
+    "contrastive.loss_weights.latent_contrast": (0.5, FROM_TRAINING),
+    "recalibration.order": (3, FROM_EMBEDDINGS),
+    "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
+    "causality.k": (25, NEIGHBOURS | TESTS | SUMMARY),
+    "causality.queries": (["z"], TESTS | SUMMARY),
+    "seeds.training": (9, FROM_TRAINING),
+    "seeds.baselines": (9, BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
+    "seeds.evaluation": (9, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
+    "seeds.permutations": (9, TESTS | SUMMARY),
+    "modalities.MoptMir.bin_width": (0.1, set()),  # this run does not train it
+}
+
+
+def test_second_run_does_nothing(finished):
+    assert finished.planned() == set()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_of_code_reruns_its_users(copy, name):
+    file, old, new, rules = EDITS[name]
+    copy.replace(file, old, new)
+    assert copy.planned() == rules
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_edit_of_a_key_reruns_its_readers(finished, tmp_path, key):
+    value, rules = KEYS[key]
+    overlay: object = value
+    for part in reversed(key.split(".")):
+        overlay = {part: overlay}
+    file = tmp_path / "overlay.yaml"
+    file.write_text(yaml.safe_dump(overlay))
+    assert finished.planned(config=f"tests/workflow/tiny.yaml {file}") == rules
+
+
+def test_touch_reruns_nothing(copy):
+    for path in [*copy.path.joinpath("workflow").rglob("*.py"), *copy.path.joinpath("results").rglob("*")]:
+        path.touch()
+    assert copy.planned() == set()
+
+
+def test_results_copied_into_a_fresh_clone_rerun_nothing(finished, fresh):
+    # new dates in the order of the listing, as `cp -r` gives them
+    for name in ("results", ".snakemake"):
+        subprocess.run(["cp", "-r", finished.path / name, fresh.path], check=True)
+    assert fresh.planned() == set()
+
+
+def test_results_alone_with_their_dates_rerun_nothing(finished, fresh):
+    shutil.copytree(finished.path / "results", fresh.path / "results")
+    assert fresh.planned() == set()
+
+
+def test_moved_checkout_reruns_nothing(copy, tmp_path):
+    moved = type(copy)(copy.path.rename(tmp_path / "elsewhere"))
+    assert moved.planned() == set()

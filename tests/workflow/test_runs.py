@@ -1,0 +1,104 @@
+"""The workflow as a user runs it: to the end, killed, damaged."""
+
+import os
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import TINY, kill_group
+
+PUBLIC = [
+    "catalogue/galaxies.parquet",
+    *(f"contrastive/Mopt/{name}" for name in ("model.safetensors", "embeddings.parquet", "metrics.json")),
+    *(f"causality/Mopt/{name}" for name in ("neighbours.zarr/zarr.json", "independence.parquet", "independence.json")),
+]
+
+
+def test_public_files_exist(finished):
+    for name in PUBLIC:
+        assert (finished.path / "results" / "gst10k" / name).is_file()
+
+
+def test_every_rule_leaves_log_and_benchmark(finished):
+    names = {p.stem for p in (finished.path / "logs").rglob("*.log")}
+    assert names == {p.stem for p in (finished.path / "benchmarks").rglob("*.tsv")}
+    assert len(names) == 11
+
+
+def test_report_holds_every_figure(finished):
+    report = (finished.path / "results" / "report.html").read_text()
+    for figure in (finished.path / "results").rglob("*.svg"):
+        assert figure.name in report
+    assert "https://" not in "".join(line for line in report.splitlines() if "<script src" in line or "<link" in line)
+
+
+def test_survey_is_a_target(fresh):
+    assert fresh.planned("survey") == fresh.planned() - {"summarise_run"}
+
+
+def test_killed_in_training_goes_on_and_ends_the_same(finished, fresh):
+    """SIGKILL to the whole run while the encoder trains; all products equal those of the run in peace, byte for byte."""
+    process = subprocess.Popen(
+        [*fresh.command(), "--cores", "2", "--configfile", TINY], cwd=fresh.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    scratch = fresh.path / "results" / "gst10k" / "contrastive" / "Mopt" / ".training"
+    checkpoint = wait_for(scratch, "*/last.ckpt", process)
+    kill_group(process)
+    assert trained_epochs(checkpoint) < 6
+    fresh.snakemake("--cores", "1", "--unlock")
+    fresh.snakemake("--cores", "2")
+    log = (fresh.path / "logs" / "gst10k" / "Mopt" / "train_encoder.log").read_text()
+    assert "going on at step" in log
+    assert not scratch.exists()
+    assert fresh.files() == finished.files()
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen, seconds: float = 120) -> Path:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if found := list(folder.glob(pattern)):
+            return found[0]
+        time.sleep(0.01)
+    raise AssertionError(f"no {pattern} in {folder} before the run ended")
+
+
+def trained_epochs(checkpoint: Path) -> int:
+    import torch
+
+    return torch.load(checkpoint, weights_only=True)["epoch"] + 1
+
+
+def test_damaged_store_is_named(copy):
+    store = copy.path / "results" / "gst10k" / "causality" / "Mopt" / "neighbours.zarr"
+    chunk = next(p for p in (store / "index").rglob("*") if p.is_file() and p.name != "zarr.json")
+    chunk.unlink()
+    done = copy.snakemake("--cores", "1", "--forcerun", "test_independence", check=False)
+    assert done.returncode != 0
+    assert "error: " in done.stdout
+    assert "neighbours.zarr" in done.stdout
+    assert "delete it and run again" in done.stdout
+
+
+def test_too_few_training_galaxies_is_said(copy, tmp_path):
+    overlay = tmp_path / "k.yaml"
+    overlay.write_text("causality: {k: 2000}\n")
+    done = copy.snakemake("--cores", "1", config=f"{TINY} {overlay}", check=False)
+    assert done.returncode != 0
+    assert "k = 2000 neighbours are asked of" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_results_that_cannot_be_written_are_said(fresh):
+    (fresh.path / "results").mkdir(mode=0o500)
+    done = fresh.snakemake("--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "Permission denied" in done.stdout
+
+
+def test_model_executes_nothing(finished):
+    """No product is a pickle: neither zip archives of torch nor pickle streams."""
+    for name, content in finished.files().items():
+        assert not content.startswith(b"\x80"), name
+    assert not any(zipfile.is_zipfile(p) for p in (finished.path / "results").rglob("*") if p.is_file())
