@@ -1,0 +1,41 @@
+"""The embedded default at full size, once: real galaxies, real numbers."""
+
+import csv
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory):
+    from conftest import ROOT, clone_of
+
+    clone = clone_of(ROOT, tmp_path_factory.mktemp("default"))
+    done = clone.snakemake("--cores", "2", config=None)
+    return clone, done.stdout
+
+
+def test_ends_with_headlines_and_report(default):
+    clone, output = default
+    end = output[output.index("sigma_MAD [dex]") :]
+    assert f"Report: {clone.path / 'results' / 'report.html'}" in end
+    assert (clone.path / "results" / "report.html").stat().st_size > 1e6
+
+
+def test_network_beats_its_baselines_on_held_out_galaxies(default):
+    clone, _ = default
+    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open())}
+    assert set(rows) == {"Mopt", "MoptMir", "MoptMirZspec"}
+    for row in rows.values():
+        scatter = float(row["sigma_MAD [dex]"].split()[0])
+        assert scatter <= 0.85 * float(row["boosting"])
+        assert scatter <= float(row["boosting + colours"])
+        assert float(row["CRPS [dex]"]) <= float(row["CRPS of boosting + colours"])
+        # 5 % limit of a calibrated density, and a margin for the validation galaxies that the recalibration rests on
+        assert float(row["PIT KS"]) <= 1.36 / int(row["test galaxies"]) ** 0.5 + 0.01
+
+
+def test_second_run_does_nothing(default):
+    clone, _ = default
+    assert clone.planned(config=None) == set()
