@@ -26,6 +26,7 @@ help:
 
 demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES) $(TOKENS)
+	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)

@@ -1,0 +1,210 @@
+"""The configuration: what is shipped passes, what is wrong is said in one short sentence."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from galmass import configuration
+from galmass.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = configuration.load_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+OVERLAYS = [*sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "config.yaml"), ROOT / "tests" / "workflow" / "tiny.yaml"]
+
+
+def merged(base, overlay):
+    """As Snakemake merges a second --configfile: tables key by key, everything else replaced."""
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return base | {key: merged(base.get(key), value) for key, value in overlay.items()}
+
+
+def test_the_default_passes():
+    configuration.check(DEFAULT, SCHEMA)
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda p: p.name)
+def test_overlays_pass_on_top_of_the_default(path):
+    overlay = yaml.safe_load(path.read_text())
+    configuration.check(merged(DEFAULT, overlay), SCHEMA)
+    assert merged(DEFAULT, overlay) != DEFAULT
+
+
+def test_the_overlays_that_the_project_promises_are_there():
+    assert {"paper.yaml", "tiny.yaml"} <= {p.name for p in OVERLAYS}
+
+
+# --- wrong values ------------------------------------------------------------------------------------------------
+
+DELETED = object()
+SAMPLE = ("samples", "gst10k")
+# key, value, what the message must say: the key, the value, what is allowed
+WRONG = {
+    "misspelt key": (("contrastiv",), {}, ["the top level", "'contrastiv'", "did you mean 'contrastive'?"]),
+    "misspelt nested key": ((*SAMPLE, "mass", "hubble_konstant"), 70.0, ["samples.gst10k.mass ", "'hubble_konstant'", "did you mean 'hubble_constant'?"]),
+    "key like no other": (("seeds", "xyzzy"), 1, ["seeds ", "'xyzzy'", "known: baselines, evaluation, permutations, training"]),
+    "too large": ((*SAMPLE, "mass", "omega_m"), 1.2, ["samples.gst10k.mass.omega_m is 1.2", "a number > 0 and <= 1"]),
+    "too small": (("causality", "k"), 4, ["causality.k is 4", "an integer >= 5 and <= 2000 [galaxies]", "nearest training galaxies"]),
+    "at an open limit": ((*SAMPLE, "split", "train"), 1, ["samples.gst10k.split.train is 1", "a number > 0 and < 1"]),
+    "negative": (("seeds", "training"), -1, ["seeds.training is -1", "an integer >= 0"]),
+    "fraction of an integer": (("contrastive", "max_steps"), 10.5, ["contrastive.max_steps is 10.5", "an integer >= 1 [steps]"]),
+    "odd number": (("contrastive", "batch_size"), 63, ["contrastive.batch_size is 63", "an integer >= 2 and <= 65536", "a multiple of 2"]),
+    "truth for an integer": (("contrastive", "depth"), True, ["contrastive.depth is True", "an integer"]),
+    "text for a number": (("contrastive", "learning_rate"), "1e-4", ["contrastive.learning_rate is '1e-4'", "a number > 0 and <= 1"]),
+    "text for a list": (("causality", "queries"), "z", ["causality.queries is 'z'", "a list"]),
+    "text for a table": (("contrastive", "loss_weights"), "equal", ["contrastive.loss_weights is 'equal'", "a table of keys"]),
+    "number for a text": (("run", "samples"), [1], ["run.samples.0 is 1", "a text"]),
+    "nothing for a table": (("recalibration",), None, ["recalibration is None", "a table of keys"]),
+    "no such choice": (("contrastive", "network"), "big", ["contrastive.network is 'big'", "one of compact, paper"]),
+    "no such choice, name of the user": (("modalities", "Mopt", "scalars", "ebv"), "cubic", ["modalities.Mopt.scalars.ebv is 'cubic'", "linear, log"]),
+    "NaN": (("evaluation", "bootstrap"), float("nan"), ["evaluation.bootstrap is nan", "finite number"]),
+    "infinity in a list": (("contrastive", "mass_range"), [6.0, float("inf")], ["contrastive.mass_range.1 is inf", "finite number"]),
+    "empty list": (("run", "samples"), [], ["run.samples is []", "a list of", "1 entries"]),
+    "list too short": ((*SAMPLE, "redshift"), [0.1], ["samples.gst10k.redshift is [0.1]", "a list of", "2 entries"]),
+    "list too long": ((*SAMPLE, "mass", "ab_offset"), [0.0] * 6, ["samples.gst10k.mass.ab_offset is [0.0, ", "a list of", "5 entries", "[mag]"]),
+    "entry out of range": ((*SAMPLE, "redshift"), [0.1, 3.0], ["samples.gst10k.redshift.1 is 3.0", "a number >= 0.001 and <= 2.0"]),
+    "repeated entry": (("causality", "queries"), ["z", "z"], ["causality.queries is ['z', 'z']", "a list of", "twice"]),
+    "missing section": (("seeds",), DELETED, ["the top level lacks the key 'seeds'"]),
+    "missing key": ((*SAMPLE, "max_petro_mag_err", "u"), DELETED, ["samples.gst10k.max_petro_mag_err lacks the key 'u'"]),
+}
+
+
+def with_value(path, value) -> dict:
+    config = copy.deepcopy(DEFAULT)
+    node = config
+    for key in path[:-1]:
+        node = node[key]
+    if value is DELETED:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return config
+
+
+@pytest.mark.parametrize(("path", "value", "said"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_is_said_in_one_short_sentence(path, value, said):
+    with pytest.raises(InputError) as caught:
+        configuration.check(with_value(path, value), SCHEMA)
+    message = str(caught.value)
+    assert message.startswith("config: ")
+    assert [part for part in said if part not in message] == [], message
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("config", [None, [], "text", {}], ids=repr)
+def test_a_file_that_is_no_configuration_is_refused(config):
+    with pytest.raises(InputError, match="config: the top level"):
+        configuration.check(config, SCHEMA)
+
+
+def test_of_two_mistakes_the_one_nearer_to_the_top_is_said():
+    config = with_value(("causality", "k"), -1) | {"unknown": 1}
+    with pytest.raises(InputError, match="unknown key 'unknown'"):
+        configuration.check(config, SCHEMA)
+
+
+def test_check_does_not_change_the_configuration():
+    config = copy.deepcopy(DEFAULT)
+    configuration.check(config, SCHEMA)
+    assert config == DEFAULT
+
+
+# --- the schema and its table ------------------------------------------------------------------------------------
+
+
+def leaves(node: dict, path: tuple = ()):
+    """Leaf keys of the schema, found here without the code under test."""
+    children = dict(node.get("properties", {}))
+    if isinstance(node.get("additionalProperties"), dict):
+        children["<name>"] = node["additionalProperties"]
+    if not children:
+        yield ".".join(path), node
+    for name, child in children.items():
+        yield from leaves(child, (*path, name))
+
+
+LEAVES = dict(leaves(SCHEMA))
+
+
+def test_rows_are_the_leaves_of_the_schema():
+    assert dict(configuration.rows(SCHEMA)) == LEAVES
+    assert len(LEAVES) > 50
+
+
+def test_every_leaf_says_what_it_is_and_which_rules_read_it():
+    rules = {name for path in (ROOT / "workflow" / "rules").glob("*.smk") for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), re.M)}
+    assert {"build_catalogue", "find_neighbours"} <= rules
+    for key, node in LEAVES.items():
+        assert node.get("description"), key
+        assert node.get("read_by"), key
+        assert set(node["read_by"]) <= rules | {"all rules"}, key
+
+
+def test_every_table_of_the_schema_is_closed():
+    def tables(node, path=("config",)):
+        if node.get("type") == "object":
+            yield path, node
+        for name, child in node.get("properties", {}).items():
+            yield from tables(child, (*path, name))
+        if isinstance(node.get("additionalProperties"), dict):
+            yield from tables(node["additionalProperties"], (*path, "<name>"))
+
+    for path, node in tables(SCHEMA):
+        assert node.get("additionalProperties") is False or "properties" not in node, path
+        assert set(node.get("required", ())) <= set(node.get("properties", {})), path
+
+
+def table_rows() -> dict[str, list[str]]:
+    lines = configuration.markdown_table(SCHEMA, DEFAULT).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(row) for row in cells} == {5}  # a bar inside a cell would shift the columns
+    assert set(cells[1]) == {"---"}
+    return {row[0].strip("`"): row for row in cells[2:]}
+
+
+def test_the_table_has_one_row_for_every_leaf():
+    assert list(table_rows()) == list(LEAVES)
+    assert len(configuration.markdown_table(SCHEMA, DEFAULT).splitlines()) == len(LEAVES) + 2
+
+
+def test_the_table_says_range_unit_default_meaning_and_readers():
+    row = table_rows()["causality.k"]
+    assert row == [
+        "`causality.k`",
+        "an integer >= 5 and <= 2000 [galaxies]",
+        f"`{DEFAULT['causality']['k']}`",
+        LEAVES["causality.k"]["description"],
+        "`find_neighbours`",
+    ]
+
+
+def test_the_table_gives_the_default_of_every_key():
+    """For names that the user chooses: that of the first entry."""
+    for key, row in table_rows().items():
+        value = DEFAULT
+        for part in key.split("."):
+            value = next(iter(value.values())) if part == "<name>" else value[part]
+        assert row[2] == f"`{value}`", key
+
+
+def test_the_committed_table_of_keys_is_up_to_date():
+    paths = [ROOT / "workflow" / "schemas" / "config.schema.yaml", ROOT / "config" / "config.yaml", ROOT / "config" / "README.md"]
+    assert configuration.document(*paths, check_only=True), "run make docs"
+
+
+def test_a_table_of_keys_that_is_not_up_to_date_is_noticed_and_written_only_when_asked(tmp_path):
+    schema, config, readme = ROOT / "workflow" / "schemas" / "config.schema.yaml", tmp_path / "config.yaml", tmp_path / "README.md"
+    config.write_text(yaml.safe_dump(DEFAULT))
+    assert not configuration.document(schema, config, readme, check_only=True)
+    assert not readme.exists()
+    assert configuration.document(schema, config, readme, check_only=False)
+    assert configuration.markdown_table(SCHEMA, DEFAULT) in readme.read_text()
+    config.write_text(yaml.safe_dump(with_value(("causality", "k"), 77)))
+    before = readme.read_text()
+    assert not configuration.document(schema, config, readme, check_only=True)
+    assert readme.read_text() == before
