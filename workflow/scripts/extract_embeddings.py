@@ -3,7 +3,7 @@
 from galmass import logs, stores
 from galmass.causality.neighbours import nearest
 from galmass.contrastive import embeddings, models
-from galmass.contrastive.data import usable
+from galmass.contrastive.modalities import usable
 
 with logs.recording(snakemake.log[0]):
     options = snakemake.params.recalibration

@@ -1,14 +1,14 @@
 """The nearest training galaxies of every galaxy in the main latent space."""
 
 from galmass import logs, stores
-from galmass.causality import neighbours
+from galmass.causality import search
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
     table = stores.read_table(snakemake.input.embeddings)
     latent = table.filter(regex=r"^latent_\d+$").to_numpy(float)
     training = (table["split"] == "train").to_numpy()
-    found = neighbours.among_training(latent, training, p.k, p.index, p.recall_queries)
+    found = search.among_training(latent, training, p.k, p.index, p.recall_queries)
     print(f"{len(latent)} galaxies, {training.sum()} of them training galaxies, k = {p.k}, {p.index['method']}, recall {found.recall}")
     axes = ("galaxy", "neighbour")
     arrays = {

@@ -2,8 +2,7 @@
 
 from galmass import logs, stores
 from galmass.contrastive import baselines
-from galmass.contrastive.data import usable
-from galmass.contrastive.modalities import Modality, bin_edges
+from galmass.contrastive.modalities import Modality, bin_edges, usable
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params

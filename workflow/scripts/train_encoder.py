@@ -4,8 +4,7 @@ import shutil
 
 from galmass import logs, stores
 from galmass.contrastive import models, training
-from galmass.contrastive.data import usable
-from galmass.contrastive.modalities import Modality, bin_edges
+from galmass.contrastive.modalities import Modality, bin_edges, usable
 from galmass.errors import InputError
 
 with logs.recording(snakemake.log[0]):

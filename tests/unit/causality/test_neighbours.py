@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from galmass.causality import neighbours
-from galmass.causality.neighbours import among_training, nearest, nearest_approximate, recall
+from galmass.causality.neighbours import nearest
+from galmass.causality.search import among_training, nearest_approximate, recall
 from galmass.errors import InputError
 from galmass.provenance import reached_modules
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from galmass.contrastive.data import PairBatches, galaxies, loaders, usable
-from galmass.contrastive.modalities import Standardisation
+from galmass.contrastive.data import PairBatches, galaxies, loaders
+from galmass.contrastive.modalities import Standardisation, usable
 from galmass.errors import InputError
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -32,17 +31,6 @@ def galaxies(frame, modality: Modality, standardisation: Standardisation, edges)
     values, context = standardisation.apply(*modality.arrays(frame))
     bins = bin_index(frame["log_mass"].to_numpy(float), edges)
     return Galaxies(torch.from_numpy(values), torch.from_numpy(context), torch.from_numpy(bins))
-
-
-def usable(frame, modality: Modality, edges) -> tuple[np.ndarray, dict[str, int]]:
-    """Mask (n_galaxy,) of galaxies that can be used for training and scores, and what is left out, counted."""
-    complete = modality.complete(frame)
-    inside = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0
-    counts = {name: int(np.sum(~np.isfinite(frame[name].to_numpy(float)))) for name in modality.columns}
-    left_out = {f"{name} not measured": n for name, n in counts.items() if n}
-    if not inside.all():
-        left_out[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = int(np.sum(~inside))
-    return complete & inside, left_out
 
 
 class PairBatches(Sampler):

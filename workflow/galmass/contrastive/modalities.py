@@ -129,3 +129,14 @@ def bin_index(mass, edges) -> np.ndarray:
     index = np.searchsorted(edges, mass, side="right") - 1
     index = np.where(mass == edges[-1], len(edges) - 2, index)
     return np.where((mass >= edges[0]) & (mass <= edges[-1]), index, -1)
+
+
+def usable(frame, modality: Modality, edges) -> tuple[np.ndarray, dict[str, int]]:
+    """Mask (n_galaxy,) of galaxies that can be used for training and scores, and what is left out, counted."""
+    complete = modality.complete(frame)
+    inside = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0
+    counts = {name: int(np.sum(~np.isfinite(frame[name].to_numpy(float)))) for name in modality.columns}
+    left_out = {f"{name} not measured": n for name, n in counts.items() if n}
+    if not inside.all():
+        left_out[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = int(np.sum(~inside))
+    return complete & inside, left_out
