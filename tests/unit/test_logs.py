@@ -24,7 +24,8 @@ def command(body: str, log: Path) -> list[str]:
     return [sys.executable, "-c", f"{HEAD}with logs.recording({str(log)!r}):\n{lines}"]
 
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(WORKFLOW)}
+# without PYTHONUNBUFFERED, which would hide a missing flush
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(WORKFLOW)}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -31,12 +32,13 @@ def version(tmp_path):
     """Version of the house after edits {file: (old, new)}; every house stands in a folder of its own, as files are read once a process."""
     count = 0
 
-    def build(edits=(), date=None) -> str:
+    def build(edits=MappingProxyType({}), date=None) -> str:
         nonlocal count
         count += 1
         root = tmp_path / f"checkout_{count}"
         for name, text in HOUSE.items():
-            for old, new in dict(edits).get(name, ()) and [dict(edits)[name]]:
+            if name in edits:
+                old, new = edits[name]
                 assert old in text
                 text = text.replace(old, new)
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,9 +95,26 @@ def test_real_edits_change_the_version(version, edit):
     assert version(edit) != version()
 
 
-def test_once_reached_a_module_counts(version):
-    reaching = {"house/rooms/d.py": ("LIMIT", "import house.e\nLIMIT")}
+REACHING = {
+    "at the top": {"house/rooms/d.py": ("LIMIT", "import house.e\nLIMIT")},
+    "inside a function": {"house/b.py": ("    return", "    from house import e\n    return")},
+    "inside a try": {"house/a.py": ("import os", "try:\n    from house.e import UNUSED\nexcept ImportError:\n    pass")},
+    "under another name": {"script.py": ("import a", "import a, e as other")},
+    "all names": {"house/c.py": ("class", "from house.e import *\nclass")},
+}
+
+
+@pytest.mark.parametrize("reaching", REACHING.values(), ids=REACHING.keys())
+def test_once_reached_a_module_counts(version, reaching):
     assert version(reaching) != version(reaching | {"house/e.py": ("1", "2")})
+
+
+def test_a_dotted_import_runs_the_packages_on_the_way(tmp_path):
+    for name, text in (HOUSE | {"script.py": "import house.rooms.d\n"}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {str(p.relative_to(tmp_path)) for p in reached_modules(tmp_path / "script.py", tmp_path / "house")}
+    assert found == {f"house/{n}.py" for n in ("__init__", "rooms/__init__", "rooms/d", "c")}
 
 
 def test_reached_modules_are_exactly_those_that_the_imports_run(tmp_path):

@@ -1,73 +1,9 @@
 """A clone of the checkout in which tests/workflow/tiny.yaml has run once, and copies of it to play with."""
 
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-TINY = "tests/workflow/tiny.yaml"
-GPU_TOKENS = ["--resources", f"gpu={os.cpu_count()}"]  # as `make demo` does on a machine without a graphics card
-
-
-@dataclass(frozen=True)
-class Clone:
-    """A folder with the workflow in it."""
-
-    path: Path
-
-    def snakemake(self, *arguments: str, config: str | None = TINY, check: bool = True, **options) -> subprocess.CompletedProcess:
-        """Run snakemake here; output and errors together in `stdout`."""
-        command = [*self.command(), *arguments, *(["--configfile", *config.split()] if config else [])]
-        done = subprocess.run(command, cwd=self.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
-        assert not check or done.returncode == 0, done.stdout[-4000:]
-        return done
-
-    @staticmethod
-    def command() -> list[str]:
-        return [sys.executable, "-m", "snakemake", *GPU_TOKENS]
-
-    def planned(self, *arguments: str, config: str | None = TINY) -> set[str]:
-        """Rules that a dry run would run, without `all`."""
-        output = self.snakemake("-n", *arguments, config=config).stdout
-        if "Nothing to be done" in output:
-            return set()
-        table = output[output.index("Job stats:") :]
-        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey"}
-
-    def replace(self, file: str, old: str, new: str) -> None:
-        """Edit a file; the text to replace must be there."""
-        path = self.path / file
-        text = path.read_text()
-        assert old in text, f"{old!r} is not in {file}"
-        path.write_text(text.replace(old, new, 1))
-
-    def files(self) -> dict[str, bytes]:
-        """Every product that is not a picture of time: relative path -> content."""
-        results = self.path / "results"
-        return {
-            str(p.relative_to(results)): p.read_bytes()
-            for p in sorted(results.rglob("*"))
-            if p.is_file() and p.name not in ("report.html", ".snakemake_timestamp")
-        }
-
-
-def clone_of(source: Path, target: Path) -> Clone:
-    """The files that git tracks or would track, as they are now: what a user who clones gets."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=source, check=True, capture_output=True, text=True
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (source / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, target / name, follow_symlinks=False)
-    return Clone(target)
+from clones import ROOT, Clone, clone_of
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +26,3 @@ def copy(finished, tmp_path) -> Clone:
 def fresh(tmp_path) -> Clone:
     """A clone in which nothing has run."""
     return clone_of(ROOT, tmp_path / "fresh")
-
-
-def kill_group(process: subprocess.Popen) -> None:
-    """SIGKILL for a process and all its children: a power cut."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def default(tmp_path_factory):
-    from conftest import ROOT, clone_of
+    from clones import ROOT, clone_of
 
     clone = clone_of(ROOT, tmp_path_factory.mktemp("default"))
     done = clone.snakemake("--cores", "2", config=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from clones import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow"))
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import TINY, kill_group
+from clones import TINY, kill_group
 
 PUBLIC = [
     "catalogue/galaxies.parquet",
