@@ -20,6 +20,10 @@ WRONG = {
         ["modality Mwise", "w1mpro, w2mpro", "gst10k"],
     ),
     "unknown query": ({"causality": {"queries": ["axis_ratio"]}}, ["causality.queries", "axis_ratio", "gst10k"]),
+    "bins": ({"modalities": {"Mopt": {"bin_width": 0.03}}}, ["modalities.Mopt.bin_width is 0.03", "mass_range"]),
+    "range upside down": ({"contrastive": {"mass_range": [12.5, 6.0]}}, ["contrastive.mass_range is [12.5, 6.0]", "below"]),
+    "no validation": ({"contrastive": {"max_steps": 10}}, ["contrastive.validate_every is 25, above contrastive.max_steps = 10"]),
+    "classes": ({"samples": {"gst10k": {"classes": {"nuv_r_blue": 6.0}}}}, ["nuv_r_blue is 6.0, above"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
 }
 

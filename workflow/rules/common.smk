@@ -10,10 +10,10 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from galmass.catalogues.schema import require_columns
 from galmass.configuration import check, load_schema
 from galmass.errors import InputError
 from galmass.logs import text_table
+from galmass.plan import check_references, models
 from galmass.provenance import code_version
 
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
@@ -27,35 +27,10 @@ def code(rule_name):
     return code_version(SCRIPTS / f"{rule_name}.py", LIBRARY)
 
 
-def models():
-    """Every (sample, modality) that the run trains."""
-    return [(s, m) for s in config["run"]["samples"] for m in config["samples"][s]["modalities"]]
-
-
-def check_names():
-    """What the schema cannot say: names that refer to other sections."""
-    for name in config["run"]["samples"]:
-        if name not in config["samples"]:
-            raise InputError(f"config: run.samples names '{name}'; known: {', '.join(config['samples'])}")
-    for sample, modality in models():
-        source = config["samples"][sample]["source"]
-        if modality not in config["modalities"]:
-            raise InputError(
-                f"config: samples.{sample}.modalities names '{modality}'; known: {', '.join(config['modalities'])}"
-            )
-        entry = config["modalities"][modality]
-        require_columns([*entry["values"], *entry["errors"], *entry["scalars"]], source, sample, f"modality {modality}")
-        tested = [*config["causality"]["queries"], *config["causality"]["conditions"]]
-        require_columns(tested, source, sample, "config: causality.queries or conditions")
-    for sample, entry in config["samples"].items():
-        if abs(sum(entry["split"].values()) - 1) > 1e-9:
-            raise InputError(f"config: samples.{sample}.split adds up to {sum(entry['split'].values())}; 1 is expected")
-
-
 def survey_targets(wildcards):
     """What the survey wing shows of every sample and modality."""
     targets = [f"results/{s}/catalogue/quality.svg" for s in config["run"]["samples"]]
-    for s, m in models():
+    for s, m in models(config):
         targets += [f"results/{s}/contrastive/{m}/{name}.svg" for name in FIGURES]
         targets += [f"results/{s}/causality/{m}/independence.svg"]
     return targets
@@ -83,7 +58,7 @@ def memory(base_mb):
 
 try:
     check(config, load_schema(Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"))
-    check_names()
+    check_references(config)
 except InputError as error:
     raise WorkflowError(str(error))
 

@@ -168,8 +168,8 @@ rule plot_estimates:
 
 rule summarise_run:
     input:
-        metrics=[f"results/{s}/contrastive/{m}/metrics.json" for s, m in models()],
-        tests=[f"results/{s}/causality/{m}/independence.json" for s, m in models()],
+        metrics=[f"results/{s}/contrastive/{m}/metrics.json" for s, m in models(config)],
+        tests=[f"results/{s}/causality/{m}/independence.json" for s, m in models(config)],
     output:
         headlines=report(
             HEADLINES,
@@ -189,7 +189,7 @@ rule summarise_run:
         runtime="5m",
         disk_mb=100,
     params:
-        models=models(),
+        models=models(config),
         code=code("summarise_run"),
     script:
         "../scripts/summarise_run.py"

@@ -167,8 +167,8 @@ def test_two_copies_give_an_unbiased_variance(estimator, raw, optical):
     many = estimator.log_mass_error(raw["Z"], optical, 40, np.random.default_rng(8))
     generator = np.random.default_rng(9)
     pairs = np.mean([estimator.log_mass_error(raw["Z"], optical, 2, generator) ** 2 for _ in range(20)], axis=0)
-    # relative variance 2 of each squared difference of two: sqrt(2 / 1200) = 4 % for all; five times that
-    assert np.mean(pairs / many**2) == pytest.approx(1, abs=0.2)
+    # a variance of 20 pairs is known to 32 %, one of 40 copies to 23 %, the median ratio of 60 galaxies to 6 %: four times that
+    assert np.median(pairs / many**2) == pytest.approx(1, abs=0.25)
 
 
 def test_errors_grow_with_the_noise(estimator, raw, optical):

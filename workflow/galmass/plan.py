@@ -1,0 +1,58 @@
+"""What a configuration asks for, and what a schema cannot say of it: names and numbers that refer to each other."""
+
+from collections.abc import Mapping
+
+from galmass.catalogues.schema import require_columns
+from galmass.errors import InputError
+
+
+def models(config: Mapping) -> list[tuple[str, str]]:
+    """Every (sample, modality) that the run trains."""
+    return [(s, m) for s in config["run"]["samples"] for m in config["samples"][s]["modalities"]]
+
+
+def check_references(config: Mapping) -> None:
+    """Raise `InputError` for a name that no section declares, or numbers that contradict each other."""
+    for sample in config["run"]["samples"]:
+        _declared(sample, config["samples"], "run.samples")
+    for name, entry in config["samples"].items():
+        _check_sample(f"samples.{name}", entry)
+    for name, entry in config["modalities"].items():
+        _check_bins(f"modalities.{name}.bin_width", entry["bin_width"], config["contrastive"]["mass_range"])
+    for sample, modality in models(config):
+        _declared(modality, config["modalities"], f"samples.{sample}.modalities")
+        entry, source = config["modalities"][modality], config["samples"][sample]["source"]
+        require_columns([*entry["values"], *entry["errors"], *entry["scalars"]], source, sample, f"modality {modality}")
+        tested = [*config["causality"]["queries"], *config["causality"]["conditions"]]
+        require_columns(tested, source, sample, "config: causality.queries or conditions")
+    _ordered("contrastive.validate_every", config["contrastive"]["validate_every"], "contrastive.max_steps", config["contrastive"]["max_steps"])
+
+
+def _declared(name: str, known: Mapping, key: str) -> None:
+    if name not in known:
+        raise InputError(f"config: {key} names '{name}'; known: {', '.join(known)}")
+
+
+def _check_sample(key: str, entry: Mapping) -> None:
+    total = sum(entry["split"].values())
+    if abs(total - 1) > 1e-9:
+        raise InputError(f"config: {key}.split adds up to {total:g}; 1 is expected")
+    _increasing(f"{key}.redshift", entry["redshift"])
+    _ordered(f"{key}.classes.nuv_r_blue", entry["classes"]["nuv_r_blue"], f"{key}.classes.nuv_r_red", entry["classes"]["nuv_r_red"])
+
+
+def _check_bins(key: str, width: float, mass_range: list[float]) -> None:
+    _increasing("contrastive.mass_range", mass_range)
+    n_bin = (mass_range[1] - mass_range[0]) / width
+    if n_bin < 2 or abs(n_bin - round(n_bin)) > 1e-6:
+        raise InputError(f"config: {key} is {width}, which does not divide contrastive.mass_range {mass_range} into bins")
+
+
+def _increasing(key: str, pair: list[float]) -> None:
+    if pair[0] >= pair[1]:
+        raise InputError(f"config: {key} is {pair}; the first must be below the second")
+
+
+def _ordered(low_key: str, low: float, high_key: str, high: float) -> None:
+    if low > high:
+        raise InputError(f"config: {low_key} is {low}, above {high_key} = {high}")
