@@ -48,7 +48,7 @@ WRONG = {
     "misspelt nested key": ((*SAMPLE, "mass", "hubble_konstant"), 70.0, ["samples.gst10k.mass ", "'hubble_konstant'", "did you mean 'hubble_constant'?"]),
     "key like no other": (("seeds", "xyzzy"), 1, ["seeds ", "'xyzzy'", "known: baselines, evaluation, permutations, training"]),
     "too large": ((*SAMPLE, "mass", "omega_m"), 1.2, ["samples.gst10k.mass.omega_m is 1.2", "a number > 0 and <= 1"]),
-    "too small": (("causality", "k"), 4, ["causality.k is 4", "an integer >= 5 and <= 2000 [galaxies]", "nearest training galaxies"]),
+    "too small": (("causality", "k"), 4, ["causality.k is 4", "an integer >= 20 and <= 2000 [galaxies]", "nearest training galaxies"]),
     "at an open limit": ((*SAMPLE, "split", "train"), 1, ["samples.gst10k.split.train is 1", "a number > 0 and < 1"]),
     "negative": (("seeds", "training"), -1, ["seeds.training is -1", "an integer >= 0"]),
     "fraction of an integer": (("contrastive", "max_steps"), 10.5, ["contrastive.max_steps is 10.5", "an integer >= 1 [steps]"]),
@@ -176,7 +176,7 @@ def test_the_table_says_range_unit_default_meaning_and_readers():
     row = table_rows()["causality.k"]
     assert row == [
         "`causality.k`",
-        "an integer >= 5 and <= 2000 [galaxies]",
+        "an integer >= 20 and <= 2000 [galaxies]",
         f"`{DEFAULT['causality']['k']}`",
         LEAVES["causality.k"]["description"],
         "`find_neighbours`",
@@ -208,3 +208,20 @@ def test_a_table_of_keys_that_is_not_up_to_date_is_noticed_and_written_only_when
     before = readme.read_text()
     assert not configuration.document(schema, config, readme, check_only=True)
     assert readme.read_text() == before
+
+
+def test_a_bad_name_and_an_empty_table_are_said():
+    default, schema, check = DEFAULT, SCHEMA, configuration.check
+    with pytest.raises(InputError, match=r"samples has the name 'my sample!'; letters"):
+        check({**default, "samples": {"my sample!": default["samples"]["gst10k"]}}, schema)
+    with pytest.raises(InputError, match=r"samples is empty"):
+        check({**default, "samples": {}}, schema)
+
+
+def test_a_float_is_no_integer_and_a_long_value_is_cut():
+    default, schema, check = DEFAULT, SCHEMA, configuration.check
+    with pytest.raises(InputError, match=r"seeds.training is 1.0; an integer"):
+        check({**default, "seeds": {**default["seeds"], "training": 1.0}}, schema)
+    with pytest.raises(InputError) as caught:
+        check({**default, "contrastive": {**default["contrastive"], "network": "x" * 1000}}, schema)
+    assert len(str(caught.value)) < 300

@@ -286,7 +286,7 @@ def test_arrays_round_trip(store, arrays):
 
 def test_writing_arrays_gives_the_digest_of_each(tmp_path, arrays):
     digests = stores.write_arrays(tmp_path / "a.zarr", arrays)
-    assert digests == {name: hashlib.sha256(array.tobytes()).hexdigest() for name, (array, *_) in arrays.items()}
+    assert digests == {name: hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest() for name, (array, *_) in arrays.items()}
 
 
 def test_arrays_carry_axes_units_and_descriptions(store):
@@ -370,10 +370,10 @@ def test_no_altered_byte_gives_other_numbers(store, arrays):
     assert found > 0.8 * len(whole)
 
 
-def test_an_array_without_label_in_its_store_is_refused(store):
-    node = json.loads((store / "index" / "zarr.json").read_text())
+def test_a_store_without_digests_is_refused(store):
+    node = json.loads((store / "zarr.json").read_text())
     del node["attributes"]["sha256"]
-    (store / "index" / "zarr.json").write_text(json.dumps(node))
+    (store / "zarr.json").write_text(json.dumps(node))
     with pytest.raises(InputError, match=r"arrays\.zarr"):
         stores.read_arrays(store)
 
@@ -384,3 +384,35 @@ def test_metadata_that_json_cannot_hold_leaves_the_old_store(store, arrays):
         stores.write_arrays(store, arrays, {"k": object()})
     assert contents(store) == before
     assert [p.name for p in store.parent.iterdir()] == ["arrays.zarr"]
+
+
+def test_a_whole_array_that_is_gone_is_named(store):
+    shutil.rmtree(store / "index")
+    with pytest.raises(InputError, match=r"arrays\.zarr/index is not what was written"):
+        stores.read_arrays(store)
+
+
+def test_an_array_of_another_shape_with_the_same_bytes_is_refused(tmp_path):
+    label = Column("", "x")
+    path = tmp_path / "a.zarr"
+    stores.write_arrays(path, {"x": (np.arange(6), ("i",), label)})
+    other = tmp_path / "b.zarr"
+    stores.write_arrays(other, {"x": (np.arange(6).reshape(2, 3), ("i", "j"), label)})
+    shutil.rmtree(path / "x")
+    shutil.copytree(other / "x", path / "x")
+    with pytest.raises(InputError, match=r"a\.zarr/x"):
+        stores.read_arrays(path)
+
+
+def test_a_table_has_the_columns_of_its_frame_and_no_masks(tmp_path):
+    frame = pd.DataFrame({"x": [1.0, np.nan], "name": ["a", "b"]})
+    stores.write_table(tmp_path / "t.parquet", frame, {"x": Column("mag", "x"), "name": Column("", "n")})
+    assert list(pd.read_parquet(tmp_path / "t.parquet").columns) == ["x", "name"]
+
+
+def test_writing_nothing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "product.txt"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), stores.replacing(path):
+        pass
+    assert path.read_text() == "old"

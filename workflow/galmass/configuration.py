@@ -9,8 +9,15 @@ from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
 from galmass.errors import InputError
+
+# 900.0 is no integer, and true is no number
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)),
+)
 
 
 def load_schema(path: str | Path) -> dict:
@@ -21,7 +28,7 @@ def load_schema(path: str | Path) -> dict:
 def check(config: Mapping, schema: Mapping) -> None:
     """Raise `InputError` with the key, the value and what is allowed when `config` breaks the schema."""
     _refuse_non_finite(config)
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.absolute_path)))
+    errors = sorted(_Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.absolute_path)))
     if errors:
         raise InputError(f"config: {_sentence(errors[0])}")
 
@@ -52,9 +59,16 @@ def _sentence(error) -> str:
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{key} lacks the key '{missing}'"
-    if error.validator == "propertyNames":
-        return f"{key} has the name {error.instance!r}; letters, digits, '_' and '-' are allowed"
-    return f"{key} is {error.instance!r}; {_allowed(schema)} is expected{_what(schema)}"
+    if error.validator == "pattern":  # of the names that the user chooses
+        return f"{key} has the name {_short(error.instance)}; letters, digits, '_' and '-' are allowed"
+    if error.validator == "minProperties":
+        return f"{key} is empty; at least one entry is expected"
+    return f"{key} is {_short(error.instance)}; {_allowed(schema)} is expected{_what(schema)}"
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _what(schema: Mapping) -> str:

@@ -3,6 +3,7 @@
 import csv
 import faulthandler
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def progress(total: int, initial: int, label: str):
         mininterval=0.2 if live else 10,
         leave=not live,
         ascii=not live,
-        dynamic_ncols=live,
+        ncols=shutil.get_terminal_size().columns,  # 80 where a terminal does not say
     )
 
 

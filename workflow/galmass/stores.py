@@ -37,10 +37,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield part
         if part.is_file():  # some writers leave files that only their owner can read
             part.chmod(0o666 & ~_umask())
-        _remove(path)
+        elif path.is_dir():  # a folder cannot take the place of a folder that is not empty
+            path.rename(part.with_suffix(".old.part"))
         os.replace(part, path)
     finally:
         _remove(part)
+        _remove(part.with_suffix(".old.part"))
 
 
 def _remove(path: Path) -> None:
@@ -75,13 +77,20 @@ def write_table(path, frame, columns: Mapping[str, Column], metadata: Mapping | 
     unlabelled = [name for name in frame.columns if name not in columns]
     if unlabelled:
         raise InputError(f"{path}: columns without unit and description: {', '.join(unlabelled)}")
-    table = Table.from_pandas(frame.reset_index(drop=True))
+    # from numpy, not from pandas: a NaN stays a NaN and becomes no column of masks
+    table = Table({name: _plain(frame[name]) for name in frame.columns})
     for name in frame.columns:
         table[name].unit = columns[name].unit or None
         table[name].description = columns[name].description
     table.meta["galmass"] = json.dumps(metadata or {}, sort_keys=True)
     with replacing(path) as part:
         table.write(part, format="parquet")
+
+
+def _plain(series):
+    """Numbers as they are, everything else as text."""
+    values = series.to_numpy()
+    return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def read_table(path, required: tuple[str, ...] = ()):
@@ -115,7 +124,7 @@ def read_json(path):
     """Read JSON; a broken file is named."""
     try:
         return json.loads(Path(path).read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is no JSON ({error}); delete it and run again") from error
 
 
@@ -159,12 +168,19 @@ def write_arrays(path, arrays: Mapping, metadata: Mapping | None = None) -> dict
 
     with replacing(path) as part:
         group = zarr.open_group(str(part), mode="w", zarr_format=3)
+        digests = {}
         for name, (array, axes, label) in arrays.items():
             array = np.ascontiguousarray(array)
             stored = group.create_array(name, data=array, chunks=_chunks(array), dimension_names=axes)
-            stored.attrs.update(unit=label.unit, description=label.description, sha256=digest(array.tobytes()))
-        group.attrs.update(dict(metadata or {}))
-        return {name: stored.attrs["sha256"] for name, stored in group.arrays()}
+            stored.attrs.update(unit=label.unit, description=label.description)
+            digests[name] = _array_digest(array)
+        group.attrs.update({**(metadata or {}), "sha256": digests})
+    return digests
+
+
+def _array_digest(array) -> str:
+    """SHA-256 of the kind, shape and bytes of an array."""
+    return digest(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
 
 
 def _chunks(array) -> tuple[int, ...]:
@@ -186,13 +202,11 @@ def read_arrays(path) -> tuple[dict, dict]:
     remedy = "the store is half-written or damaged; delete it and run again"
     try:
         group = zarr.open_group(str(path), mode="r")
-        arrays = {name: stored[...] for name, stored in group.arrays()}
-        expected = {name: stored.attrs["sha256"] for name, stored in group.arrays()}
+        arrays, metadata = {name: stored[...] for name, stored in group.arrays()}, dict(group.attrs)
+        expected = metadata.pop("sha256")
     except Exception as error:  # zarr, its codecs and the file system raise many kinds: all mean the same here
         raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
-    for name, array in arrays.items():
-        if digest(array.tobytes()) != expected[name]:
+    for name in expected:
+        if name not in arrays or _array_digest(arrays[name]) != expected[name]:
             raise InputError(f"{path}/{name} is not what was written; {remedy}")
-    if not arrays:
-        raise InputError(f"{path} holds no array; {remedy}")
-    return arrays, dict(group.attrs)
+    return arrays, metadata

@@ -219,3 +219,13 @@ def test_bands_without_measurement_have_no_absolute_magnitude(estimator, mixture
     inverse_variance[:, [0, 4]] = 0
     found = estimator.absolute_magnitudes(redshift, Photometry(photometry.flux, inverse_variance))
     np.testing.assert_array_equal(np.isnan(found), np.isin(np.arange(6), [0, 4])[None].repeat(len(redshift), 0))
+
+
+def test_a_galaxy_at_the_redshift_limit_has_mass_and_magnitudes():
+    """float32 decides on which side of the limit a galaxy lies: 0.12 in steps of 0.003 lost it, 0.1 in steps of 0.01 stopped."""
+    for limit, step in ((0.12, 0.003), (0.1, 0.01)):
+        estimator = MassEstimator({**OPTIONS, "redshift_max": limit, "redshift_step": step})
+        flux = np.array([[0, 1, 4, 8, 11, 14]]) * 1e-8
+        photometry = Photometry(flux, np.where(flux > 0, 1e18, 0))
+        assert np.isfinite(estimator.log_mass(np.array([limit]), photometry)[0]).all()
+        assert np.isfinite(estimator.absolute_magnitudes(np.array([limit]), photometry)[0, 1:]).all()

@@ -432,3 +432,37 @@ def test_every_column_of_the_table_has_a_label(sample, tmp_path):
     labels = independence.columns(table)
     stores.write_table(tmp_path / "t.parquet", table, labels)
     assert labels["colour|z:correlation_permuted"].description == "local correlation, permuted of colour given z and log_mass"
+
+
+def test_gaps_in_the_condition_do_not_look_like_dependence():
+    """Everything independent, 30 % of the condition missing: original and permuted lose the same pairs."""
+    generator = np.random.default_rng(8)
+    y, x, condition = generator.normal(size=(3, 2000, 100))
+    condition[generator.random(condition.shape) < 0.3] = np.nan
+    statistics = independence.conditional_statistics(y, x, condition, generator)
+    # KS distance of two samples of 2000 from one distribution: below 1.95 sqrt(2 / 2000) = 0.062 in 99.9 %
+    assert independence.ks_two_samples(statistics["efficiency"], statistics["efficiency_permuted"]) < 0.062
+    assert independence.ks_two_samples(statistics["correlation"], statistics["correlation_permuted"]) < 0.062
+
+
+def test_permutation_stays_among_the_valid_places():
+    generator = np.random.default_rng(9)
+    x, valid = generator.normal(size=(50, 40)), generator.random((50, 40)) < 0.7
+    moved = independence.permuted(x, generator, valid)
+    assert (np.isfinite(moved) == valid).all()
+    for before, after, mask in zip(x, moved, valid, strict=True):
+        assert sorted(before[mask]) == sorted(after[mask])
+    assert np.mean(moved[valid] == x[valid]) < 0.1
+
+
+def test_constant_mass_and_determined_residual_are_undefined():
+    x = np.random.default_rng(10).normal(size=(2, 100))
+    assert np.isnan(independence.local_correlation(np.full((2, 100), 10.3), x)).all()
+    assert np.isnan(independence.predictive_efficiency(np.full((2, 100), 10.3), x)).all()
+    assert (independence.quadratic_residual(1 + 2 * x - x**2, x) == 0).all()
+
+
+def test_a_constant_condition_is_named():
+    values = np.random.default_rng(11).normal(size=60)
+    with pytest.raises(InputError, match="variable flat is constant"):
+        independence.local_tests(values, {"x": values, "flat": np.ones(60)}, np.arange(60).reshape(3, 20), ["x"], ["flat"], np.array(["a"] * 3), 1)

@@ -21,7 +21,11 @@ from galmass.errors import InputError
 from galmass.stores import digest
 
 SHA256 = "d7e87e8abc45167e48889a0e824870760a2e6dde20650a6e41a72164859bf578"
-_NEEDED = ("RA", "DEC", "Z", "PETROFLUX", "PETROFLUX_IVAR", "MODELFLUX", "EXTINCTION", "NUV_FLUX_AUTO", "J_M_EXT")
+_NEEDED = (
+    *("RA", "DEC", "Z", "EXTINCTION", "PETROFLUX", "PETROFLUX_IVAR", "MODELFLUX", "MODELFLUX_IVAR"),
+    *(f"{band}_{kind}_EXT" for band in "JHK" for kind in ("M", "MSIG")),
+    *(f"{band}_{kind}_AUTO" for band in ("FUV", "NUV") for kind in ("FLUX", "FLUXERR")),
+)
 
 
 def installed_path() -> Path:
@@ -93,7 +97,7 @@ def _ultraviolet(raw: Table) -> dict[str, np.ndarray]:
 
 def designation(sky: SkyCoord) -> list[str]:
     """SDSS designations, 'SDSS JHHMMSS.ss+DDMMSS.s', truncated as the IAU asks."""
-    hours = np.floor(sky.ra.hour * 360000 + 1e-6).astype(int)
+    hours = np.floor(sky.ra.hour * 360000 + 1e-6).astype(int) % 8640000
     seconds = np.floor(np.abs(sky.dec.deg) * 36000 + 1e-6).astype(int)
     return [
         f"SDSS J{h // 360000:02d}{h // 6000 % 60:02d}{h % 6000 / 100:05.2f}{'-' if south else '+'}{s // 36000:02d}{s // 600 % 60:02d}{s % 600 / 10:04.1f}"
@@ -138,6 +142,8 @@ def build(raw: Table, options: Mapping) -> tuple[pd.DataFrame, dict]:
     generator = np.random.default_rng(options["seed"])
     frame = measured(raw)
     kept, counts = apply_cuts(quality_cuts(frame, options))
+    if not kept.any():
+        raise InputError("no galaxy survives the cuts: " + ", ".join(f"{count['cut']} ({count['removed']})" for count in counts if count["removed"]))
     chosen = np.flatnonzero(kept)
     if len(chosen) > options["max_galaxies"]:
         chosen = np.sort(generator.choice(chosen, options["max_galaxies"], replace=False))

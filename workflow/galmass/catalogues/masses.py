@@ -39,7 +39,8 @@ class MassEstimator:
         from kcorrect.kcorrect import Kcorrect
 
         self.options = options
-        n_redshift = int(np.ceil(options["redshift_max"] / options["redshift_step"])) + 1
+        # one step beyond the limit: kcorrect compares in float32
+        n_redshift = int(np.ceil(options["redshift_max"] / options["redshift_step"])) + 2
         self.kcorrect = Kcorrect(
             responses=list(RESPONSES),
             redshift_range=[0.0, (n_redshift - 1) * options["redshift_step"]],
@@ -84,4 +85,4 @@ class MassEstimator:
         flux, ivar = photometry.flux, photometry.inverse_variance
         coefficients = self.kcorrect.fit_coeffs(redshift, flux, ivar)
         magnitudes = np.asarray(self.kcorrect.absmag(flux, ivar, redshift, coefficients), float)
-        return np.where(ivar > 0, magnitudes, np.nan)
+        return np.where((ivar > 0) & (flux > 0), magnitudes, np.nan)

@@ -56,9 +56,12 @@ def reddening(extinction):
         When the ratio is neither 1.874 nor 1.855: dividing by the wrong coefficient is a silent 20 %.
     """
     extinction = np.asarray(extinction, float)
+    if not (np.isfinite(extinction) & (extinction > 0)).all():
+        raise InputError(f"extinction is not positive and finite for {np.sum(~(extinction > 0).all(axis=1))} galaxies")
     ratio = extinction[:, 0] / extinction[:, 2]
     for convention, coefficients in SDSS_EXTINCTION.items():
         if np.all(np.abs(ratio - coefficients[0] / coefficients[2]) < 0.005):
             return extinction[:, 2] / coefficients[2], convention
-    worst = ratio[np.argmax(np.abs(ratio - 1.865))]
-    raise InputError(f"extinction_u / extinction_r is {worst:.4g} somewhere; SDSS has 1.874 (before DR13) or 1.855 (from DR13 on)")
+    raise InputError(
+        f"extinction_u / extinction_r runs from {ratio.min():.4f} to {ratio.max():.4f}; SDSS has 1.874 (before DR13) or 1.855 (from DR13 on) throughout"
+    )

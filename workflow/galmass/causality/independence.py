@@ -15,7 +15,7 @@ from galmass.errors import InputError
 from galmass.stores import Column
 
 _BLOCK = 256  # galaxies at a time: the working arrays of a block stay in the cache
-_DEGENERATE = 1e-12  # relative variance below which a variable is constant
+_ROUNDING = 1e-12  # standard deviation, relative to the largest value, that rounding alone can leave of a constant
 
 
 def _pair(y, x) -> tuple[np.ndarray, np.ndarray]:
@@ -51,11 +51,11 @@ class _Regression:
             return np.einsum("ij,ij->i", a, b) / n
 
         y, x = np.where(valid, y, 0.0), np.where(valid, x, 0.0)
-        size = np.abs(x).max(1)
+        x_rounding, y_rounding = (_ROUNDING * np.abs(a).max(1, initial=0.0) for a in (x, y))
         y, x = np.where(valid, y - mean(y)[:, None], 0.0), np.where(valid, x - mean(x)[:, None], 0.0)
         x_variance = product(x, x)
         # magnitudes near 18 with a scatter of 0.02 keep their digits: centred first, then scaled
-        constant = x_variance <= _DEGENERATE * np.maximum(size**2, 1e-300) * 1e-12
+        constant = x_variance <= x_rounding**2
         q1 = x / np.sqrt(np.where(constant, 1.0, x_variance))[:, None]
         q1[constant] = 0.0
         square = q1 * q1
@@ -65,7 +65,9 @@ class _Regression:
         # two distinct values, or fewer than three galaxies: a parabola says no more than a line
         flat = q2_variance <= 1e-10
         curvature = np.where(flat, 0.0, product(y, q2) / np.where(flat, 1.0, q2_variance))
-        return cls(valid, y, q1, q2, product(y, y), product(y, q1), curvature, q2_variance, constant)
+        y_variance = product(y, y)
+        y_variance[y_variance <= y_rounding**2] = 0.0
+        return cls(valid, y, q1, q2, y_variance, product(y, q1), curvature, q2_variance, constant)
 
     def correlation(self) -> np.ndarray:
         undefined = self.x_constant | (self.y_variance <= 0)
@@ -77,8 +79,10 @@ class _Regression:
         return np.where(undefined, np.nan, removed / np.where(undefined, 1.0, self.y_variance))
 
     def residual(self) -> np.ndarray:
-        fitted = self.slope[:, None] * self.q1 + self.curvature[:, None] * self.q2
-        return np.where(self.valid, self.y - fitted, np.nan)
+        left = self.y - self.slope[:, None] * self.q1 - self.curvature[:, None] * self.q2
+        # where x determines y, what is left is rounding, and must not be taken for data
+        nothing = np.einsum("ij,ij->i", left, left) <= _ROUNDING**2 * np.einsum("ij,ij->i", self.y, self.y)
+        return np.where(self.valid, np.where(nothing[:, None], 0.0, left), np.nan)
 
 
 def _blocks(n: int):
@@ -120,22 +124,37 @@ def predictive_efficiency(y, x) -> np.ndarray:
     return np.concatenate([_Regression.fit(y[b], x[b]).efficiency() for b in _blocks(len(y))] or [np.empty(0)])
 
 
-def permuted(x, generator: np.random.Generator) -> np.ndarray:
-    """x (n_galaxy, k) with the neighbours of each galaxy in random order, each row its own."""
-    return generator.permuted(np.asarray(x, float), axis=1)
+def permuted(x, generator: np.random.Generator, valid=None) -> np.ndarray:
+    """x (n_galaxy, k) with the neighbours of each galaxy in random order, each row its own.
+
+    With `valid` (n_galaxy, k), values move among the valid places of their row only and the others become
+    NaN: as many pairs are left as before, so that chance has the same spread.
+    """
+    x = np.asarray(x, float)
+    if valid is None or valid.all():
+        return generator.permuted(x, axis=1)
+    # valid places first: once in order (where to), once in random order (from where)
+    places = np.argsort(~valid, axis=1, kind="stable")
+    sources = np.argsort(np.where(valid, generator.random(x.shape), 2.0), axis=1)
+    shuffled = np.empty_like(x)
+    np.put_along_axis(shuffled, places, np.take_along_axis(x, sources, 1), 1)
+    return np.where(valid, shuffled, np.nan)
 
 
 def local_statistics(y, x, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """Correlation and efficiency (n_galaxy,) of x, and of two independent permutations of x.
 
     The permutations say what chance gives at this k; the second says how far two samples of chance are
-    apart.
+    apart. Pairs with a missing value stay missing in both.
     """
     result: dict[str, list] = {}
     y, x = _pair(y, x)
     for block in _blocks(len(y)):
-        for kind, values in (("", x[block]), ("_permuted", permuted(x[block], generator)), ("_permuted_again", permuted(x[block], generator))):
-            regression = _Regression.fit(y[block], values)
+        own_y, own_x = y[block], x[block]
+        valid = np.isfinite(own_y) & np.isfinite(own_x)
+        chances = [permuted(own_x, generator, valid) for _ in range(2)]
+        for kind, values in zip(("", "_permuted", "_permuted_again"), (own_x, *chances), strict=True):
+            regression = _Regression.fit(own_y, values)
             result.setdefault(f"correlation{kind}", []).append(regression.correlation())
             result.setdefault(f"efficiency{kind}", []).append(regression.efficiency())
     return {name: np.concatenate(parts) for name, parts in result.items()}
@@ -147,13 +166,13 @@ def conditional_statistics(y, x, condition, generator: np.random.Generator) -> d
 
 
 def require_variation(values, name: str) -> None:
-    """Raise `InputError` when a query variable is missing everywhere or constant."""
+    """Raise `InputError` when a variable is missing everywhere or constant."""
     values = np.asarray(values, float)
     finite = values[np.isfinite(values)]
     if not len(finite):
-        raise InputError(f"query variable {name} is missing for every galaxy")
+        raise InputError(f"variable {name} is missing for every galaxy; take it out of causality.queries and causality.conditions")
     if np.ptp(finite) == 0:
-        raise InputError(f"query variable {name} is constant ({finite[0]:g}): nothing can depend on it; take it out of causality.queries")
+        raise InputError(f"variable {name} is constant ({finite[0]:g}): nothing can depend on it; take it out of causality.queries and causality.conditions")
 
 
 def ks_two_samples(a, b) -> float:
@@ -189,8 +208,9 @@ def local_tests(mass, variables: dict, neighbours, queries, conditions, classes,
         One row per test and class, see `summarise`.
     """
     table, summary, y = {}, [], mass[neighbours]
-    for name in queries:
+    for name in (*queries, *conditions):
         require_variation(variables[name][np.unique(neighbours)], name)
+    for name in queries:
         for condition in ("", *conditions):
             if condition == name:
                 continue

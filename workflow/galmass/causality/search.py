@@ -38,11 +38,11 @@ def recall(found, exact) -> float:
 
 @dataclass(frozen=True)
 class Found:
-    """Rows and distances (n_galaxy, k) of neighbours, and the recall measured on some galaxies."""
+    """Rows and distances (n_galaxy, k) of neighbours, and the recall measured on some galaxies (None: on none)."""
 
     rows: np.ndarray
     distances: np.ndarray
-    recall: float
+    recall: float | None
     recall_queries: int
 
 
@@ -71,9 +71,11 @@ def among_training(latent, training, k: int, index: dict, recall_queries: int) -
         if len(queries):
             found, distances[queries] = search(latent[members], latent[queries], k, drop_self)
             rows[queries] = members[found]
-    if index["method"] == "exact" or not len(others):
+    if index["method"] == "exact":
         return Found(rows, distances, 1.0, 0)
-    probes = others[:: max(1, len(others) // recall_queries)]
+    if not len(others):
+        return Found(rows, distances, None, 0)
+    probes = others[np.linspace(0, len(others) - 1, min(len(others), recall_queries)).astype(int)]
     exact = members[nearest(latent[members], latent[probes], k)[0]]
     return Found(rows, distances, recall(rows[probes], exact), len(probes))
 

@@ -38,9 +38,9 @@ def _colours(axis, frame) -> None:
     for name in CLASSES:
         chosen = frame[frame["galaxy_class"] == name]
         axis.plot(chosen["abs_mag_r"], chosen["rest_u_r"], ".", ms=1.5, color=style.CLASS_COLOURS[name], label=name, rasterized=True)
-    magnitudes = np.linspace(*np.quantile(frame["abs_mag_r"], [0.001, 0.999]), 100)
+    magnitudes = np.linspace(*np.nanquantile(frame["abs_mag_r"], [0.001, 0.999]), 100)
     axis.plot(magnitudes, baldry_divider(magnitudes), "k-", lw=1, label="Baldry et al. 2004")
-    axis.set(xlabel=r"M$_r$ [mag]", ylabel="rest-frame u - r [mag]", ylim=np.quantile(frame["rest_u_r"], [0.001, 0.999]) + np.array([-0.2, 0.2]))
+    axis.set(xlabel=r"M$_r$ [mag]", ylabel="rest-frame u - r [mag]", ylim=np.nanquantile(frame["rest_u_r"], [0.001, 0.999]) + np.array([-0.2, 0.2]))
     axis.invert_xaxis()
     axis.legend(markerscale=5, loc="lower right")
 
