@@ -45,9 +45,10 @@ def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
     if workflow.dag_settings.targets:  # single files were asked for
         return
-    overlays = [str(path) for path in workflow.config_settings.configfiles]
-    command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--nolock", "--quiet", "all"]
-    subprocess.run(command + (["--configfile", *overlays] if overlays else []), check=True)
+    used = Path(".snakemake/config.json")  # overlays and --config merged
+    used.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--configfile", str(used), "--nolock", "--quiet"]
+    subprocess.run([*command, "all"], check=True)
     print(f"\n{text_table(HEADLINES)}\n\nReport: {Path(REPORT).resolve()}", file=sys.stderr)
 
 
