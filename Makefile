@@ -4,6 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
 TORCH ?= torch==2.13.0
 CORES ?= all
+CONFIG ?=
+OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
+# one demo at a time in a folder; where there is no flock (macOS) nobody watches
+ALONE := $(if $(shell command -v flock),mkdir -p .snakemake && flock --nonblock --conflict-exit-code 75 .snakemake/demo)
 VENV := .venv
 BENCH_VENV := .venv-bench
 READY := $(VENV)/.ready
@@ -14,9 +18,9 @@ TOKENS := $(if $(shell nvidia-smi -L 2>/dev/null),,--resources gpu=$(shell nproc
 DOCUMENT := PYTHONPATH=workflow $(BIN)/python -m galmass.configuration workflow/schemas/config.schema.yaml config/config.yaml config/README.md
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo run test lint bench docs lock clean
 help:
-	@echo 'make demo         run the embedded default and build results/report.html'
+	@echo 'make demo         run the embedded default (CONFIG=overlay.yaml) and build results/report.html'
 	@echo 'make test         all tests'
 	@echo 'make lint         ruff, snakefmt, yamllint, snakemake --lint, documents up to date'
 	@echo 'make bench AREA=  speed and accuracy against peers, one of: $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))' | sed 's/bench_//g'
@@ -25,7 +29,11 @@ help:
 	@echo 'make clean        remove results, logs and virtual environments'
 
 demo: $(READY)
-	$(BIN)/snakemake --cores $(CORES) $(TOKENS)
+	@$(ALONE) $(MAKE) --no-print-directory run || { [ $$? -ne 75 ] || echo "make demo is running here already" >&2; exit 1; }
+run:
+	@$(BIN)/snakemake $(OVERLAY) --unlock --quiet all  # a run that was killed leaves its lock behind
+	$(BIN)/snakemake $(OVERLAY) --cores $(CORES) $(TOKENS)
+	@test -f results/report.html || $(BIN)/snakemake $(OVERLAY) --report results/report.html --quiet all
 	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"
 
 test: $(READY)
@@ -41,7 +49,7 @@ lint: $(READY)
 
 bench: $(BENCH_READY)
 	@test -f "tests/benchmarks/bench_$(AREA).py" || { echo "AREA='$(AREA)' has no benchmark; see make help" >&2; exit 2; }
-	PYTHONPATH=workflow $(BENCH_VENV)/bin/python tests/benchmarks/bench_$(AREA).py
+	PYTHONPATH=workflow:tests/workflow $(BENCH_VENV)/bin/python tests/benchmarks/bench_$(AREA).py
 
 docs: $(READY)
 	$(DOCUMENT)

@@ -32,5 +32,10 @@ rule survey:
         survey_targets,
 
 
+rule dynamics:
+    input:
+        [],  # no galaxy can be declared yet
+
+
 onsuccess:
     finish()

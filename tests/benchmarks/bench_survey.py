@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from clones import clone_of
 from record import ROOT, measure
 
 from galmass import stores
@@ -22,8 +23,7 @@ SEEDS = (1, 2, 3)
 def prepared() -> Path:
     """A clone with the default's catalogue, apart from the user's results; kept for the run of the benchmark."""
     folder = Path(tempfile.mkdtemp(prefix="galmass-bench-"))
-    subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
-    return folder / "clone"
+    return clone_of(ROOT, folder / "clone").path
 
 
 def snakemake(folder: Path, *arguments: str) -> float:

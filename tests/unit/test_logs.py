@@ -138,3 +138,11 @@ def test_text_table_turns_a_table_on_its_side(tmp_path):
         "n              100     7",
         "scatter [dex]  0.15",
     ]
+
+
+def test_sigterm_is_no_success(tmp_path):
+    """Lightning leaves with a SystemExit without code after SIGTERM; the job must not look done."""
+    code = f"from galmass import logs\nwith logs.recording(r'{tmp_path}/x.log'):\n    raise SystemExit"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(logs.__file__).parents[1], check=False)
+    assert done.returncode == 143
+    assert "stopped before the end" in (tmp_path / "x.log").read_text()

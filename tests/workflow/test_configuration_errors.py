@@ -22,7 +22,10 @@ WRONG = {
     "unknown query": ({"causality": {"queries": ["axis_ratio"]}}, ["causality.queries", "axis_ratio", "gst10k"]),
     "bins": ({"modalities": {"Mopt": {"bin_width": 0.03}}}, ["modalities.Mopt.bin_width is 0.03", "mass_range"]),
     "range upside down": ({"contrastive": {"mass_range": [12.5, 6.0]}}, ["contrastive.mass_range is [12.5, 6.0]", "below"]),
-    "no validation": ({"contrastive": {"max_steps": 10}}, ["contrastive.validate_every is 25, above contrastive.max_steps = 10"]),
+    "no validation": ({"contrastive": {"max_steps": 10}}, ["contrastive.validate_every is 25, which does not divide contrastive.max_steps = 10"]),
+    "leak": ({"modalities": {"Mopt": {"values": ["petro_mag_u", "log_mass"]}}}, ["modality Mopt", "log_mass is what is to be estimated"]),
+    "words": ({"causality": {"queries": ["galaxy_class"]}}, ["galaxy_class holds words"]),
+    "seed": ({"seeds": {"training": 5000000000}}, ["seeds.training is 5000000000", "<= 4294967295"]),
     "classes": ({"samples": {"gst10k": {"classes": {"nuv_r_blue": 6.0}}}}, ["nuv_r_blue is 6.0, above"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
 }

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from galmass.provenance import imported_names, reached_modules
 
 DISTRIBUTION = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "yaml": "pyyaml", "pytorch_lightning": "pytorch-lightning"}
-WITHOUT_IMPORT = {"python", "pip", "pyarrow", "scipy"}  # pandas' engine for Parquet; scipy under kcorrect
+WITHOUT_IMPORT = {"python", "pip", "scipy"}  # scipy under kcorrect
 RULES = {
     name: block
     for file in (ROOT / "workflow" / "rules").glob("*.smk")
@@ -39,7 +39,8 @@ def packages_of(rule: str) -> set[str]:
     script = ROOT / "workflow" / "scripts" / f"{rule}.py"
     files = {script} | reached_modules(script, ROOT / "workflow" / "galmass")
     tops = {name.partition(".")[0] for file in files for name in imported_names(file)}
-    return {DISTRIBUTION.get(top, top) for top in tops - set(sys.stdlib_module_names) - {"galmass"}}
+    engine = {"pyarrow"} if any(file.name == "stores.py" for file in files) else set()  # of pandas and astropy for Parquet
+    return engine | {DISTRIBUTION.get(top, top) for top in tops - set(sys.stdlib_module_names) - {"galmass"}}
 
 
 def environment_of(rule: str) -> str:

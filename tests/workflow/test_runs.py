@@ -1,7 +1,9 @@
 """The workflow as a user runs it: to the end, killed, damaged."""
 
 import os
+import shutil
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -38,20 +40,23 @@ def test_survey_is_a_target(fresh):
     assert fresh.planned("survey") == fresh.planned() - {"summarise_run"}
 
 
-def test_killed_in_training_goes_on_and_ends_the_same(finished, fresh):
-    """SIGKILL to the whole run while the encoder trains; all products equal those of the run in peace, byte for byte."""
-    process = subprocess.Popen(
-        [*fresh.command(), "--cores", "2", "--configfile", TINY], cwd=fresh.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+def test_make_demo_killed_in_training_goes_on_and_ends_the_same(finished, fresh):
+    """SIGKILL to all of `make demo` while the encoder trains; products equal those of the run in peace, byte for byte."""
+    environment = Path(sys.prefix)
+    if not (environment / ".ready").exists():
+        pytest.skip("needs the virtual environment that make sets up")
+    command = ["make", "demo", f"VENV={environment}", f"CONFIG={TINY}"]
+    process = subprocess.Popen(command, cwd=fresh.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     scratch = fresh.path / "results" / "gst10k" / "contrastive" / "Mopt" / ".training"
     checkpoint = wait_for(scratch, "*/last.ckpt", process)
     kill_group(process)
     assert trained_epochs(checkpoint) < 6
-    fresh.snakemake("--cores", "1", "--unlock")
-    fresh.snakemake("--cores", "2")
+    output = subprocess.run(command, cwd=fresh.path, check=True, capture_output=True, text=True).stderr
+    assert "sigma_MAD [dex]" in output[output.index("steps (100%) done") :]
     log = (fresh.path / "logs" / "gst10k" / "Mopt" / "train_encoder.log").read_text()
     assert "going on at step" in log
     assert not scratch.exists()
+    assert (fresh.path / "results" / "report.html").is_file()
     assert fresh.files() == finished.files()
 
 
@@ -68,6 +73,32 @@ def trained_epochs(checkpoint: Path) -> int:
     import torch
 
     return torch.load(checkpoint, weights_only=True)["epoch"] + 1
+
+
+def test_store_of_another_run_is_refused(copy, tmp_path):
+    """Neighbours that its notes do not describe: right in itself, wrong here."""
+    overlay = tmp_path / "k.yaml"
+    overlay.write_text("causality: {k: 25}\n")
+    folder = copy.path / "results" / "gst10k" / "causality" / "Mopt"
+    notes = (folder / "neighbours.json").read_bytes()
+    copy.snakemake("--cores", "1", str(folder.relative_to(copy.path) / "neighbours.json"), config=f"{TINY} {overlay}")
+    (folder / "neighbours.json").write_bytes(notes)
+    done = copy.snakemake("--cores", "1", "--forcerun", "test_independence", "--rerun-triggers", "input", check=False)
+    assert done.returncode != 0
+    assert "is not the store that its notes describe" in done.stdout
+
+
+def test_deleted_products_are_made_again(copy):
+    shutil.rmtree(copy.path / "results" / "gst10k" / "contrastive" / "Mopt" / "density.zarr")
+    assert "extract_embeddings" in copy.planned()
+
+
+def test_report_is_made_for_the_target_all_and_not_for_files(copy):
+    report = copy.path / "results" / "report.html"
+    for target in ("results/gst10k/causality/Mopt/independence.svg", "all"):
+        report.unlink(missing_ok=True)
+        copy.snakemake(target, "--cores", "1", "--forcerun", "plot_independence")
+        assert report.exists() == (target == "all")
 
 
 def test_damaged_store_is_named(copy):

@@ -153,7 +153,8 @@ _PREFACE = """# Configuration
 `config.yaml` is the embedded default. Change single values with an overlay, a second file with only those keys:
 `snakemake --cores all --configfile my.yaml`; lists are replaced, tables merged. The run refuses unknown keys and values
 out of range before any job starts. `<name>` is a name of your choice; the default shown is that of the first entry. An
-edit reruns the rules in the last column and what follows from them. This file is generated from the schema (`make docs`).
+edit reruns the rules in the last column and what follows from them ("all rules": it decides what is built, and only what
+is new runs). This file is generated from the schema (`make docs`).
 
 """
 

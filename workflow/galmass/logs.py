@@ -4,6 +4,7 @@ import csv
 import faulthandler
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ def recording(path: str | Path) -> Iterator[None]:
     faulthandler.enable()
     try:
         yield
+    except SystemExit as stop:  # Lightning leaves without a code after SIGTERM: not a success
+        print("stopped before the end", file=sys.stderr)
+        sys.exit(stop.code or 128 + signal.SIGTERM)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         print(f"error: {error}", file=_terminal)

@@ -116,8 +116,12 @@ def table_metadata(path) -> dict:
 
 def write_json(path, content) -> None:
     """Write JSON with sorted keys; NaN and infinity are refused, not written as words."""
+    try:
+        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    except ValueError as error:
+        raise InputError(f"{path} would hold NaN or infinity ({error}): a score is undefined for these galaxies") from error
     with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        part.write_text(text + "\n")
 
 
 def read_json(path):
@@ -189,8 +193,13 @@ def _chunks(array) -> tuple[int, ...]:
     return (max(1, min(len(array), 2**24 // row_bytes)), *array.shape[1:])
 
 
-def read_arrays(path) -> tuple[dict, dict]:
+def read_arrays(path, digests: Mapping[str, str] | None = None) -> tuple[dict, dict]:
     """Arrays by name and attributes of a group that `write_arrays` wrote.
+
+    Parameters
+    ----------
+    digests : mapping, optional
+        What `write_arrays` returned: another store in this place is refused.
 
     Raises
     ------
@@ -209,4 +218,6 @@ def read_arrays(path) -> tuple[dict, dict]:
     for name in expected:
         if name not in arrays or _array_digest(arrays[name]) != expected[name]:
             raise InputError(f"{path}/{name} is not what was written; {remedy}")
+    if digests is not None and digests != expected:
+        raise InputError(f"{path} is not the store that its notes describe; delete it and run again")
     return arrays, metadata

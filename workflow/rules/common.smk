@@ -19,7 +19,11 @@ from galmass.provenance import code_version
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 HEADLINES, REPORT = "results/headlines.csv", "results/report.html"
-FIGURES = ("truth", "pit", "training", "latent")
+ESTIMATES = [
+    *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
+    *("truth.svg", "pit.svg", "training.svg", "latent.svg"),
+]
+TESTS = ["neighbours.zarr", "independence.parquet", "independence.json", "independence.svg"]
 
 
 def code(rule_name):
@@ -28,11 +32,13 @@ def code(rule_name):
 
 
 def survey_targets(wildcards):
-    """What the survey wing shows of every sample and modality."""
-    targets = [f"results/{s}/catalogue/quality.svg" for s in config["run"]["samples"]]
-    for s, m in models(config):
-        targets += [f"results/{s}/contrastive/{m}/{name}.svg" for name in FIGURES]
-        targets += [f"results/{s}/causality/{m}/independence.svg"]
+    """What the survey wing makes of every sample and modality."""
+    targets = []
+    for sample in config["run"]["samples"]:
+        targets += [f"results/{sample}/catalogue/{name}" for name in ("galaxies.parquet", "quality.svg")]
+    for sample, modality in models(config):
+        targets += [f"results/{sample}/contrastive/{modality}/{name}" for name in ESTIMATES]
+        targets += [f"results/{sample}/causality/{modality}/{name}" for name in TESTS]
     return targets
 
 
@@ -43,13 +49,15 @@ def numbers(path):
 
 def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
-    if workflow.dag_settings.targets:  # single files were asked for
+    whole = all(Path(path).exists() for path in [*survey_targets(None), HEADLINES])
+    if not whole or set(workflow.dag_settings.targets) - {"all"}:  # single files were asked for
         return
     used = Path(".snakemake/config.json")  # overlays and --config merged
     used.write_text(json.dumps(config))
     command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--configfile", str(used), "--nolock", "--quiet"]
-    subprocess.run([*command, "all"], check=True)
-    print(f"\n{text_table(HEADLINES)}\n\nReport: {Path(REPORT).resolve()}", file=sys.stderr)
+    done = subprocess.run([*command, "all"], check=False)
+    place = f"Report: {Path(REPORT).resolve()}" if not done.returncode else "The report could not be made; see above."
+    print(f"\n{text_table(HEADLINES)}\n\n{place}", file=sys.stderr)
 
 
 def memory(base_mb):

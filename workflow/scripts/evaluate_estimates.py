@@ -10,6 +10,7 @@ with logs.recording(snakemake.log[0]):
     table, baselines = stores.read_table(snakemake.input.embeddings), stores.read_table(snakemake.input.baselines)
     test = table[table["split"] == "test"]
     metrics = evaluation.evaluate(test, baselines, np.random.default_rng(p.seed), p.bootstrap)
-    metrics |= {"seed": p.seed, "bootstrap": p.bootstrap, "left_out": stores.table_metadata(snakemake.input.embeddings)["left_out"]}
+    notes = stores.table_metadata(snakemake.input.embeddings)
+    metrics |= {"seed": p.seed, "bootstrap": p.bootstrap, "left_out": notes["left_out"], "recalibration": notes["recalibration"]["method"]}
     stores.write_json(snakemake.output.metrics, metrics)
     stores.write_csv(snakemake.output.scores, evaluation.rows(metrics))

@@ -8,12 +8,11 @@ from galmass.causality import independence
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
     embeddings = stores.read_table(snakemake.input.embeddings)
-    names = sorted({*p.queries, *p.conditions})
-    catalogue = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "galaxy_class", *names)).set_index("galaxy_id")
-    galaxies = catalogue.loc[embeddings["galaxy_id"]].reset_index()
-    rows, _ = stores.read_arrays(snakemake.input.neighbours)
+    catalogue = stores.read_table(snakemake.input.galaxies).set_index("galaxy_id")
+    galaxies = catalogue.loc[embeddings["galaxy_id"]].reset_index().assign(mass_mean=embeddings["mass_mean"])
+    rows, _ = stores.read_arrays(snakemake.input.neighbours, stores.read_json(snakemake.input.notes)["sha256"])
     tested = np.flatnonzero((embeddings["split"] == p.split).to_numpy())
-    variables = {name: galaxies[name].to_numpy(float) for name in names}
+    variables = {name: galaxies[name].to_numpy(float) for name in {*p.queries, *p.conditions}}
     table, summary = independence.local_tests(
         galaxies["log_mass"].to_numpy(float), variables, rows["index"][tested], p.queries, p.conditions, galaxies["galaxy_class"].to_numpy()[tested], p.seed
     )

@@ -98,12 +98,12 @@ def test_all_neighbours_but_oneself(points):
 @pytest.mark.parametrize("search", [nearest, nearest_approximate])
 @pytest.mark.parametrize("k", [0, -1, 41])
 def test_a_k_that_cannot_be_had_is_refused(points, search, k):
-    with pytest.raises(InputError, match=rf"k = {k} neighbours are asked of 40 training galaxies"):
+    with pytest.raises(InputError, match=rf"k = {k} neighbours are asked of 40 galaxies"):
         search(points[0][:40], points[1], k)
 
 
 def test_dropping_oneself_leaves_one_galaxy_less(points):
-    with pytest.raises(InputError, match=r"k = 40 .* of 40 training galaxies \(less oneself\)"):
+    with pytest.raises(InputError, match=r"k = 40 .* of 40 galaxies \(less oneself\)"):
         nearest(points[0][:40], points[0][:40], 40, drop_self=True)
 
 
@@ -186,7 +186,7 @@ def test_recall_counts_shared_neighbours():
     assert recall([[1, 2, 3, 4], [5, 6, 7, 8]], [[4, 3, 2, 1], [1, 2, 3, 8]]) == (1 + 0.25) / 2
 
 
-# --- among training galaxies ---------------------------------------------------------------------------------------
+# --- among galaxies ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -246,9 +246,9 @@ def test_a_sample_of_training_galaxies_alone(latent, index):
 
 def test_too_few_training_galaxies_are_refused(latent):
     points, _ = latent
-    with pytest.raises(InputError, match=r"k = 8 .* of 8 training galaxies \(less oneself\)"):
+    with pytest.raises(InputError, match=r"k = 8 .* of 8 galaxies \(less oneself\)"):
         among_training(points, np.arange(900) < 8, 8, {"method": "exact"}, 10)
-    with pytest.raises(InputError, match="of 0 training galaxies"):
+    with pytest.raises(InputError, match="of 0 galaxies"):
         among_training(points, np.zeros(900, bool), 8, {"method": "exact"}, 10)
 
 

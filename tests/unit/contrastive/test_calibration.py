@@ -8,6 +8,7 @@ from numpy.polynomial.legendre import Legendre
 from scipy import integrate, optimize, stats
 
 from galmass.contrastive import calibration, metrics
+from galmass.errors import InputError
 
 EDGES = np.linspace(-12, 12, 241)
 
@@ -127,3 +128,15 @@ def test_local_pit_calibrates_kinds_of_galaxies_that_err_in_opposite_ways():
         # 1.95 / sqrt(n / 2): once in a thousand; twice, as reference and held-out galaxies both scatter
         assert after < 2 * 1.95 / np.sqrt(n / 2)
         assert before > 0.15
+
+
+def test_local_pit_of_a_neighbour_at_the_edge_keeps_all_probability():
+    for pit in ([0.0, 0.0, 0.5], [1.0, 1.0, 0.5], [0.0, 1.0, 1.0]):
+        assert calibration.apply_local_pit(np.full((1, 4), 0.25), [pit]).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_hopeless_pit_values_are_said():
+    with pytest.raises(InputError, match="too concentrated"):
+        calibration.fit_smooth_pit(np.full(100, 0.5))
+    with pytest.raises(InputError, match="1 PIT values are NaN"):
+        calibration.fit_smooth_pit([0.2, np.nan, 0.7])

@@ -120,7 +120,7 @@ def test_rows(metrics):
 
 def test_headline(metrics):
     def local(query, distance, **changed):
-        return {"class": "all", "condition": "", "query": query, "correlation_distance": distance, "correlation_mean": -0.123} | changed
+        return {"class": "all", "condition": "mass_mean", "query": query, "correlation_distance": distance, "correlation_mean": -0.123} | changed
 
     tests = [
         local("ebv", 0.2),
@@ -131,7 +131,7 @@ def test_headline(metrics):
     ]
     got = evaluation.headline("gst10k", "Mopt", metrics, {"tests": tests})
     assert (got["sample"], got["modality"], got["test galaxies"]) == ("gst10k", "Mopt", N)
-    assert got["most related to the mass given the latent"] == "z (mean local r -0.12)"
+    assert got["most related to the mass beyond the estimate"] == "z (mean local r -0.12)"
     sigma = metrics["network"]["sigma_mad"]
     assert got["sigma_MAD [dex]"] == f"{sigma['value']:.4f} ({sigma['interval'][0]:.4f} to {sigma['interval'][1]:.4f})"
     assert got["boosting"] == f"{2 * sigma['value']:.4f}"

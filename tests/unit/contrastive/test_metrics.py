@@ -235,3 +235,15 @@ def test_bootstrap_depends_on_the_generator_alone():
     x = np.random.default_rng(15).normal(size=50)
     one, two, other = (metrics.bootstrap_interval(lambda a: a.mean(-1), (x,), np.random.default_rng(s), n=100) for s in (1, 1, 2))
     assert one == two != other
+
+
+@pytest.mark.parametrize("score", [metrics.crps, metrics.pit, metrics.cross_entropy])
+def test_scores_of_unequal_numbers_are_refused(score):
+    with pytest.raises(InputError, match="1 densities and 3 true masses"):
+        score([[0.5, 0.5]], [0.0, 1.0, 2.0], [0.1, 0.2, 0.3])
+
+
+def test_bootstrap_draws_as_many_resamples_as_asked():
+    drawn = []
+    metrics.bootstrap_interval(lambda a: drawn.append(len(a)) or a.mean(-1), (np.arange(10.0),), np.random.default_rng(1), n=60)
+    assert sum(drawn) == 60

@@ -152,3 +152,13 @@ def test_gpu_predictions_agree_with_those_of_the_cpu(compact_model, catalogue, m
     # float32 sums in another order
     for a, b in zip(on_gpu, compact_model.predict(frame), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused(compact_model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    models.save(path, compact_model)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="holds other weights than were written"):
+        models.load(path)

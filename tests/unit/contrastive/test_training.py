@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,9 +82,13 @@ def test_another_seed_gives_other_weights(run, options, tmp_path, uninterrupted)
 
 
 def test_slurm_variables_change_nothing(run, options, tmp_path, uninterrupted, monkeypatch):
+    """Nor does Lightning take over the signal by which SLURM announces the end: its handler would requeue the job."""
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
+    handlers, usual = set(), training.History.on_train_batch_end
+    monkeypatch.setattr(training.History, "on_train_batch_end", lambda self, *a: (handlers.add(signal.getsignal(signal.SIGUSR1)), usual(self, *a)))
     model, history = run(options, tmp_path / "slurm")
+    assert handlers == {signal.SIG_DFL}
     assert _saved(model, tmp_path / "slurm.safetensors") == uninterrupted[0]
     assert history == uninterrupted[1]
 
@@ -249,9 +254,10 @@ def test_the_stamp_covers_all_that_the_training_depends_on(frames, modality, edg
     data = [galaxies(frame, modality, Standardisation.fit(*modality.arrays(frame), modality), edges) for frame in frames]
     usual = {"data": data, "modality": modality, "edges": edges, "options": options, "seed": 1, "code": "a"}
     other_modality = Modality("M", modality.values, modality.errors, {"ebv": "linear", "z": "linear"})
-    changes = {"data": data[::-1], "modality": other_modality, "edges": edges + 0.1, "options": options | {"patience": 5}, "seed": 2, "code": "b"}
-    stamps = [training.training_stamp(**usual), *(training.training_stamp(**usual | {name: value}) for name, value in changes.items())]
-    assert len(set(stamps)) == 7
+    changes = [{"data": [data[1], data[1]]}, {"data": [data[0], data[0]]}, {"modality": other_modality}, {"edges": edges + 0.1}]
+    changes += [{"options": options | {"patience": 5}}, {"seed": 2}, {"code": "b"}]
+    stamps = [training.training_stamp(**usual | change) for change in [{}, *changes]]
+    assert len(set(stamps)) == 8
     in_another_order = dict(reversed(options.items()))
     assert training.training_stamp(**usual | {"options": in_another_order}) == stamps[0]
 
@@ -285,7 +291,7 @@ def test_a_checkpoint_of_another_training_is_refused(run, options, tmp_path, che
     run(options, tmp_path / "other", seed=4)
     (foreign,) = (tmp_path / "other").glob("*/last.ckpt")
     shutil.copy(foreign, checkpoint)
-    with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint belongs to another training"):
+    with pytest.raises(InputError, match=f"{checkpoint} belongs to another training"):
         run(options, tmp_path / "scratch")
 
 
@@ -293,7 +299,7 @@ def test_a_checkpoint_without_a_stamp_is_refused(run, options, tmp_path, checkpo
     content = torch.load(checkpoint, weights_only=True)
     del content["stamp"]
     torch.save(content, checkpoint)
-    with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint belongs to another training"):
+    with pytest.raises(InputError, match=f"{checkpoint} belongs to another training"):
         run(options, tmp_path / "scratch")
 
 
@@ -419,3 +425,26 @@ def test_gpu_training(run, frames, edges, options, tmp_path, monkeypatch):
     bins = np.floor((frames[1]["log_mass"].to_numpy() - edges[0]) / 0.25).astype(int)
     # float32 sums in another order
     assert -np.log(density[np.arange(32), bins]).mean() == pytest.approx(model.notes["validation_cross_entropy"], rel=1e-3)
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {"stamp": None}])
+def test_a_readable_file_that_is_no_checkpoint_of_ours_is_refused(run, options, tmp_path, checkpoint, content):
+    torch.save(content, checkpoint)
+    with pytest.raises(InputError, match=f"{checkpoint} belongs to another training"):
+        run(options, tmp_path / "scratch")
+
+
+def test_checkpoints_replace_each_other_whole(tmp_path, monkeypatch):
+    """A writer that dies leaves the checkpoint before it."""
+    path = tmp_path / "last.ckpt"
+    training.WholeCheckpoints().save_checkpoint({"a": 1}, path)
+
+    def dies(content, part):
+        part.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(OSError, match="disk full"):
+        training.WholeCheckpoints().save_checkpoint({"a": 2}, path)
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]

@@ -49,7 +49,12 @@ def metrics() -> dict:
     def entry(value):
         return {"value": value, "interval": [0.9 * value, 1.2 * value]}
 
-    return {"n_test": N, "network": {"sigma_mad": entry(0.1), "pit_ks": entry(0.02)}, "network_not_recalibrated": {"pit_ks": entry(0.25)}}
+    return {
+        "n_test": N,
+        "recalibration": "smooth_pit",
+        "network": {"sigma_mad": entry(0.1), "pit_ks": entry(0.02)},
+        "network_not_recalibrated": {"pit_ks": entry(0.25)},
+    }
 
 
 def history() -> pd.DataFrame:
@@ -191,7 +196,13 @@ def test_the_pit_histogram_holds_every_galaxy_twice():
         counts, _ = np.histogram(embeddings()[name], 20, (0, 1))
         np.testing.assert_array_equal(outline[1:-1:2, 1], counts)
     assert "as trained: KS 0.250 (0.225 to 0.300)" in texts(drawn)
-    assert "recalibrated: KS 0.020" in texts(drawn)
+    assert "recalibrated (smooth_pit): KS 0.020" in texts(drawn)
+
+
+def test_the_pit_histogram_without_recalibration_shows_one_outline():
+    drawn = estimates.pit_histogram(embeddings(), metrics() | {"recalibration": "none"})
+    assert len(drawn.axes[0].patches) == 1
+    assert "recalibrated" not in texts(drawn)
 
 
 def test_training_curves_mark_the_best_validation():

@@ -84,7 +84,7 @@ def _ultraviolet(raw: Table) -> dict[str, np.ndarray]:
     """GALEX AB magnitudes; the table writes 0 or -99 where there is none.
 
     FLUX_AUTO is taken as counts/s: with that the NUV fluxes of blue galaxies agree with what kcorrect's
-    templates, fitted to ugriz alone, predict (median ratio 1.02); as microjansky they would be 0.28.
+    templates, fitted to ugriz alone, predict (median ratio 1.02); as microjansky they would be 0.03.
     """
     columns = {}
     for band in ("fuv", "nuv"):

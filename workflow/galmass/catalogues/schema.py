@@ -7,6 +7,8 @@ BANDS = ("u", "g", "r", "i", "z")
 NIR_BANDS = ("j", "h", "k")
 CLASSES = ("star-forming", "passive", "other")
 SPLITS = ("train", "validation", "test")
+WORDS = ("galaxy_id", "galaxy_class", "split")  # columns that hold no number
+ANSWERS = ("log_mass", "log_mass_err")  # columns that no network may see
 
 
 def _per_band(name: str, unit: str, description: str, bands=BANDS) -> dict[str, Column]:
@@ -20,7 +22,7 @@ COMMON = {
     "z": Column("", "spectroscopic redshift, heliocentric"),
     "ebv": Column("mag", "Galactic reddening E(B-V), Schlegel, Finkbeiner & Davis 1998 scale"),
     "log_mass": Column("dex(solMass)", "log10 of the stellar mass; the sample's notes say which"),
-    "log_mass_err": Column("dex", "standard error of log_mass from the photometric errors alone"),
+    "log_mass_err": Column("dex", "standard error of log_mass from the photometric errors with the error floor"),
     "galaxy_class": Column("", "star-forming, passive or other"),
     "split": Column("", "train, validation or test"),
 }

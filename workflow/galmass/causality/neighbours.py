@@ -48,7 +48,7 @@ def checked(train, query, k: int, drop_self: bool) -> tuple[np.ndarray, np.ndarr
     if drop_self and len(train) != len(query):
         raise InputError(f"drop_self needs query to be train, row for row; got {len(query)} and {len(train)} rows")
     if not 0 < k <= len(train) - bool(drop_self):
-        raise InputError(f"k = {k} neighbours are asked of {len(train)} training galaxies{' (less oneself)' if drop_self else ''}")
+        raise InputError(f"k = {k} neighbours are asked of {len(train)} galaxies{' (less oneself)' if drop_self else ''}")
     # a common offset costs digits in |x|^2 + |y|^2 - 2 xy and does nothing else
     centre = train.mean(0)
     return train - centre, query - centre

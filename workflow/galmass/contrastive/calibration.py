@@ -8,6 +8,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from galmass.contrastive.metrics import cumulative
+from galmass.errors import InputError
 
 _GRID = np.linspace(0.0, 1.0, 2001)
 
@@ -27,7 +28,14 @@ def fit_smooth_pit(pit, order: int = 4) -> np.ndarray:
     Returns
     -------
     float64 array (order,)
+
+    Raises
+    ------
+    InputError
+        NaN among the values, or values so concentrated that no smooth density fits.
     """
+    if not np.isfinite(pit).all():
+        raise InputError(f"{np.sum(~np.isfinite(pit))} PIT values are NaN or infinite")
     mean = _polynomials(np.asarray(pit, float), order).mean(0)
     basis, coefficients = _polynomials(_GRID, order), np.zeros(order)
     for _ in range(50):  # Newton: the log-likelihood is concave
@@ -36,9 +44,12 @@ def fit_smooth_pit(pit, order: int = 4) -> np.ndarray:
         covariance = np.trapezoid(density[:, None, None] * basis[:, :, None] * basis[:, None, :], _GRID, axis=0)
         step = np.linalg.solve(covariance - np.outer(expected, expected), mean - expected)
         coefficients = coefficients + step * min(1.0, 2.0 / np.abs(step).max(initial=1e-300))
-        if np.abs(step).max() < 1e-10:
-            break
-    return coefficients
+        if np.abs(step).max() < 1e-8:
+            return coefficients
+    raise InputError(
+        f"the PIT values of {len(pit)} validation galaxies are too concentrated (mean {np.mean(pit):.2f}, standard deviation {np.std(pit):.2f}) "
+        "for smooth_pit: the densities are far from calibrated; train longer, or set recalibration.method to none or local_pit"
+    )
 
 
 def _polynomials(u, order: int) -> np.ndarray:
@@ -72,7 +83,8 @@ def apply_local_pit(density, neighbour_pit) -> np.ndarray:
     -----
     R is the piecewise linear function through (0, 0), (sorted PIT_j, j / (k + 1)), (1, 1).
     """
-    neighbour_pit = np.sort(np.asarray(neighbour_pit, float), axis=1)
+    # a PIT value of exactly 0 or 1 would make R jump there, and the probability on the far side would be lost
+    neighbour_pit = np.clip(np.sort(np.asarray(neighbour_pit, float), axis=1), 1e-9, 1 - 1e-9)
     n_galaxy, k = neighbour_pit.shape
     ends = np.zeros((n_galaxy, 1))
     knots = np.concatenate([ends, neighbour_pit, ends + 1], axis=1)

@@ -9,7 +9,7 @@ from galmass.contrastive import calibration, metrics
 from galmass.errors import InputError
 from galmass.stores import Column
 
-RECALIBRATIONS = ("none", "smooth_pit", "local_pit")
+FLOOR = 1e-6  # share of every density that is spread evenly over the bins
 
 
 def columns(n_main: int) -> dict[str, Column]:
@@ -39,7 +39,7 @@ def recalibration(pit_raw, split, options: Mapping, neighbours_of: Callable) -> 
     pit_raw : float array (n_galaxy,)
     split : array (n_galaxy,) of str
     options : mapping
-        ``method``, one of `RECALIBRATIONS`; ``order`` of the smooth PIT density.
+        ``method``: none, smooth_pit or local_pit; ``order`` of the smooth PIT density.
     neighbours_of : callable
         Given the rows of the reference galaxies, returns for every galaxy the indices of its neighbours
         among them, (n_galaxy, k). Called for 'local_pit' only.
@@ -85,7 +85,8 @@ def embed(frame, latent, density, edges, options: Mapping, neighbours_of: Callab
     recalibrate, notes = recalibration(pit_raw, frame["split"], options, neighbours_of)
     final, scores = np.empty(density.shape, np.float32), []
     for rows in blocks:
-        own = recalibrate(density[rows], rows)
+        # rounding in the wings must not cost infinite nats
+        own = (1 - FLOOR) * recalibrate(density[rows], rows) + FLOOR / density.shape[1]
         final[rows] = own
         scores.append(_scores(own, edges, truth[rows]) | {"crps_raw": metrics.crps(density[rows], edges, truth[rows])})
     table = {"galaxy_id": frame["galaxy_id"].to_numpy(), "split": frame["split"].to_numpy(), "log_mass": truth, "pit_raw": pit_raw}

@@ -101,11 +101,12 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> di
     metrics : mapping
         As `evaluate` gives it.
     tests : mapping
-        Summary of the local tests; the variable that stands out most from its permutations is named.
+        Summary of the local tests; of those given the network's estimate, the variable that stands out most from
+        its permutations is named.
     """
     baselines = metrics["baselines"]
-    free = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "" and t["correlation_distance"] is not None]
-    strongest = max(free, key=lambda t: t["correlation_distance"])
+    given = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "mass_mean" and t["correlation_distance"] is not None]
+    strongest = max(given, key=lambda t: t["correlation_distance"], default=None)
     return {
         "sample": sample,
         "modality": modality,
@@ -117,5 +118,9 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> di
         "CRPS [dex]": f"{metrics['network']['crps']['value']:.4f}",
         "CRPS of boosting + colours": f"{baselines['boosting_colours']['crps']['value']:.4f}",
         "PIT KS": f"{metrics['network']['pit_ks']['value']:.3f}",
-        "most related to the mass given the latent": f"{strongest['query']} (mean local r {strongest['correlation_mean']:+.2f})",
+        "most related to the mass beyond the estimate": _named(strongest),
     }
+
+
+def _named(test: Mapping | None) -> str:
+    return f"{test['query']} (mean local r {test['correlation_mean']:+.2f})" if test else "not tested"

@@ -85,7 +85,7 @@ def crps(density, edges, truth) -> np.ndarray:
     float64 array (n_galaxy,) [dex]
         Integral of (F(y) - 1[y >= truth])^2: Gneiting & Raftery 2007, JASA 102, 359.
     """
-    edges, truth = np.asarray(edges, float), _finite_truth(truth)
+    edges, truth = np.asarray(edges, float), _finite_truth(truth, density)
     low, high = (c := cumulative(density))[:, :-1], c[:, 1:]
     below = np.clip(truth[:, None] - edges[:-1], 0, np.diff(edges))  # width of each bin that lies below the truth
     at_truth = low + (high - low) * below / np.diff(edges)
@@ -99,7 +99,7 @@ def crps(density, edges, truth) -> np.ndarray:
 
 def pit(density, edges, truth) -> np.ndarray:
     """Probability integral transform F(truth) of each galaxy, (n_galaxy,) in [0, 1]."""
-    edges, truth = np.asarray(edges, float), _finite_truth(truth)
+    edges, truth = np.asarray(edges, float), _finite_truth(truth, density)
     steps = cumulative(density)
     bins = np.clip(np.searchsorted(edges, truth, side="right") - 1, 0, len(edges) - 2)
     share = np.clip((truth - edges[bins]) / (edges[bins + 1] - edges[bins]), 0, 1)
@@ -107,8 +107,10 @@ def pit(density, edges, truth) -> np.ndarray:
     return steps[rows, bins] * (1 - share) + steps[rows, bins + 1] * share
 
 
-def _finite_truth(truth) -> np.ndarray:
+def _finite_truth(truth, density) -> np.ndarray:
     truth = np.asarray(truth, float)
+    if len(truth) != len(density):
+        raise InputError(f"{len(density)} densities and {len(truth)} true masses: one of each is needed for a galaxy")
     if not np.isfinite(truth).all():
         raise InputError(f"{np.sum(~np.isfinite(truth))} true masses are NaN or infinite")
     return truth
@@ -116,7 +118,7 @@ def _finite_truth(truth) -> np.ndarray:
 
 def cross_entropy(density, edges, truth) -> np.ndarray:
     """-ln of the probability of the bin of the truth [nat], (n_galaxy,); NaN where it lies in no bin."""
-    edges, truth = np.asarray(edges, float), _finite_truth(truth)
+    edges, truth = np.asarray(edges, float), _finite_truth(truth, density)
     inside = (truth >= edges[0]) & (truth <= edges[-1])
     bins = np.clip(np.searchsorted(edges, truth, side="right") - 1, 0, len(edges) - 2)
     with np.errstate(divide="ignore"):
@@ -166,8 +168,8 @@ def bootstrap_interval(statistic: Callable, samples: tuple, generator: np.random
     """
     samples = tuple(np.asarray(s, float) for s in samples)
     draws = []
-    for _ in range(0, n, 50):  # 50 resamples at a time bound the memory
-        chosen = generator.integers(0, len(samples[0]), (50, len(samples[0])))
+    for first in range(0, n, 50):  # 50 resamples at a time bound the memory
+        chosen = generator.integers(0, len(samples[0]), (min(50, n - first), len(samples[0])))
         draws.append(statistic(*(s[chosen] for s in samples)))
     low, high = np.quantile(np.concatenate(draws), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -70,9 +70,15 @@ def save(path, model: Model) -> None:
         "notes": model.notes,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    header["sha256"] = _weights_digest(weights)
     with stores.replacing(path) as part:
         # one entry: safetensors writes several in random order, and the file would not be reproducible
         save_file(weights, part, metadata={"galmass": json.dumps(header, sort_keys=True)})
+
+
+def _weights_digest(weights: Mapping) -> str:
+    """SHA-256 of names and values of all tensors."""
+    return stores.digest(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights)))
 
 
 def load(path) -> Model:
@@ -85,12 +91,14 @@ def load(path) -> Model:
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("galmass", "{}"))
+            header = dict(json.loads((file.metadata() or {}).get("galmass", "{}")))
             weights = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path} is no safetensors file ({error}); delete it and run again") from error
     if header.get("format") != FORMAT:
         raise InputError(f"{path} is no '{FORMAT}' but {header.get('format', 'of unknown origin')!r}; train it with train_encoder")
+    if header["sha256"] != _weights_digest(weights):
+        raise InputError(f"{path} holds other weights than were written; delete it and run again")
     entry = header["modality"]
     modality = Modality(entry["name"], tuple(entry["values"]), tuple(entry["errors"]), entry["scalars"])
     network = build_network(modality, header["edges"], header["notes"]["options"], seed=0)

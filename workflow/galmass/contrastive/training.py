@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.nn.functional import cross_entropy
 
 from galmass import logs, stores
@@ -58,10 +59,6 @@ class ContrastiveTraining(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["stamp"] = self.stamp
 
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        if checkpoint.get("stamp") != self.stamp:
-            raise InputError("the checkpoint belongs to another training (other code, data or configuration); delete it to start afresh")
-
 
 def learning_rate_factor(step: int, options: Mapping) -> float:
     """Factor on the learning rate at a step.
@@ -73,6 +70,14 @@ def learning_rate_factor(step: int, options: Mapping) -> float:
     if options["schedule"] == "step":
         return 1.0 if share < 1 / 3 else 0.2
     return min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Replace a checkpoint whole: Lightning's own way is a copy where the temporary folder is on another file system."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
+        with stores.replacing(path) as part:
+            torch.save(checkpoint, part)
 
 
 class BestWeights(Callback):
@@ -192,7 +197,7 @@ def make_trainer(options: Mapping, scratch: Path, callbacks: list[Callback]) -> 
     return pl.Trainer(
         accelerator="auto",
         devices=1,
-        plugins=[LightningEnvironment()],
+        plugins=[LightningEnvironment(), WholeCheckpoints()],
         deterministic=True,
         max_steps=options["max_steps"],
         gradient_clip_val=options["gradient_clip_norm"],
@@ -210,10 +215,9 @@ def _fit(trainer: pl.Trainer, module: ContrastiveTraining, both_loaders, checkpo
         trainer.fit(module, *both_loaders)
         return
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
+        found = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # a truncated zip, a foreign pickle, a text file: all mean the same here
         raise InputError(f"{checkpoint} cannot be read as a checkpoint ({type(error).__name__}); delete it to start afresh") from error
-    try:
-        trainer.fit(module, *both_loaders, ckpt_path=checkpoint, weights_only=True)
-    except InputError as error:
-        raise InputError(f"{checkpoint}: {error}") from error
+    if not isinstance(found, dict) or found.get("stamp") != module.stamp:
+        raise InputError(f"{checkpoint} belongs to another training (other code, data or configuration); delete it to start afresh")
+    trainer.fit(module, *both_loaders, ckpt_path=checkpoint, weights_only=True)

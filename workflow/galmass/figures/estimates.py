@@ -49,7 +49,9 @@ def pit_histogram(test, metrics) -> Figure:
     low, high = binom.interval(0.95, n, 1 / 20)
     axis.fill_between([0, 1], low, high, color="0.88", label="95 % of a bin if uniform")
     axis.hist(test["pit_raw"], bins, histtype="step", color=style.PERMUTED, label=f"as trained: KS {_number(metrics['network_not_recalibrated']['pit_ks'], 3)}")
-    axis.hist(test["pit"], bins, histtype="step", lw=1.6, color=style.ORIGINAL, label=f"recalibrated: KS {_number(metrics['network']['pit_ks'], 3)}")
+    if metrics["recalibration"] != "none":
+        label = f"recalibrated ({metrics['recalibration']}): KS {_number(metrics['network']['pit_ks'], 3)}"
+        axis.hist(test["pit"], bins, histtype="step", lw=1.6, color=style.ORIGINAL, label=label)
     axis.set(xlabel="PIT: distribution function at the true mass", ylabel="test galaxies", xlim=(0, 1), ylim=(0, None))
     axis.legend(loc="lower center")
     axis.set_title(f"{n} test galaxies; KS distance with its 95 % DKW interval")
