@@ -22,14 +22,10 @@ class Clone:
 
     def snakemake(self, *arguments: str, config: str | None = TINY, check: bool = True, **options) -> subprocess.CompletedProcess:
         """Run snakemake here; output and errors together in `stdout`."""
-        command = [*self.command(), *arguments, *(["--configfile", *config.split()] if config else [])]
+        command = [sys.executable, "-m", "snakemake", *arguments, *GPU_TOKENS, *(["--configfile", *config.split()] if config else [])]
         done = subprocess.run(command, cwd=self.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
-
-    @staticmethod
-    def command() -> list[str]:
-        return [sys.executable, "-m", "snakemake", *GPU_TOKENS]
 
     def planned(self, *arguments: str, config: str | None = TINY) -> set[str]:
         """Rules that a dry run would run, without `all`."""
