@@ -231,7 +231,7 @@ def test_the_latent_map_shows_principal_components():
 def test_panels_show_every_test_with_its_distances():
     drawn = independence.panels(*independence_tests())
     titles = [axis.get_title() for axis in drawn.axes]
-    assert titles == [f"{name}: distance 0.87 (two permutations 0.04)" for name in ("z", "z", "mag_k", "mag_k", "mag_k given z", "mag_k given z")]
+    assert titles == [f"{name}: KS 0.87, by chance 0.04" for name in ("z", "z", "mag_k", "mag_k", "mag_k given z", "mag_k given z")]
     assert texts(drawn).startswith(f"{N} test galaxies, k = 50 nearest training galaxies")
 
 
@@ -249,6 +249,6 @@ def test_panels_show_the_columns_of_their_test():
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_panels_of_an_undefined_statistic_are_empty_and_without_numbers(tmp_path):
     drawn = independence.panels(*independence_tests(defined=False))
-    assert [axis.get_title() for axis in drawn.axes][2:4] == ["mag_k", "mag_k: distance 0.00 (two permutations 0.00)"]
+    assert [axis.get_title() for axis in drawn.axes][2:4] == ["mag_k", "mag_k: KS 0.00, by chance 0.00"]
     style.save(drawn, tmp_path / "f.svg")
     assert not NO_NUMBER.search(vectors(tmp_path / "f.svg"))

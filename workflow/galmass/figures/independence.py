@@ -11,7 +11,7 @@ _STATISTICS = (("correlation", "local correlation with the mass"), ("efficiency"
 def panels(table, summary) -> Figure:
     """Distributions of both local statistics of every test, original against permuted."""
     tests = list(dict.fromkeys((row["query"], row["condition"]) for row in summary["tests"]))
-    drawn = style.figure(8, 1.3 + 1.55 * len(tests))
+    drawn = style.figure(9, 1.3 + 1.55 * len(tests))
     axes = np.atleast_2d(drawn.subplots(len(tests), 2, squeeze=False))
     for row, (query, condition) in zip(axes, tests, strict=True):
         numbers = next(t for t in summary["tests"] if (t["query"], t["condition"], t["class"]) == (query, condition, "all"))
@@ -42,4 +42,4 @@ def _panel(axis, table, column: str, statistic: str) -> None:
 def _title(query: str, condition: str, numbers, statistic: str) -> str:
     distance, chance = numbers[f"{statistic}_distance"], numbers[f"{statistic}_distance_of_permutations"]
     name = f"{query} given {condition}" if condition else query
-    return name if distance is None else f"{name}: distance {distance:.2f} (two permutations {chance:.2f})"
+    return name if distance is None else f"{name}: KS {distance:.2f}, by chance {chance:.2f}"
