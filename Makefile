@@ -29,9 +29,10 @@ help:
 	@echo 'make clean        remove results, logs and virtual environments'
 
 demo: $(READY)
-	@$(ALONE) $(MAKE) --no-print-directory run || { [ $$? -ne 75 ] || echo "make demo is running here already" >&2; exit 1; }
+	@$(ALONE) $(MAKE) --no-print-directory run || { [ $$? -ne 75 ] || echo "make demo, or what it started, is still running here: pgrep -af snakemake" >&2; exit 1; }
 run:
-	@$(BIN)/snakemake $(OVERLAY) --unlock --quiet all  # a run that was killed leaves its lock behind
+	@# a run that was killed leaves its lock behind
+	@said=$$($(BIN)/snakemake $(OVERLAY) --unlock 2>&1) || { echo "$$said" >&2; exit 1; }
 	$(BIN)/snakemake $(OVERLAY) --cores $(CORES) $(TOKENS)
 	@test -f results/report.html || $(BIN)/snakemake $(OVERLAY) --report results/report.html --quiet all
 	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"

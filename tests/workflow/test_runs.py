@@ -133,3 +133,13 @@ def test_model_executes_nothing(finished):
     for name, content in finished.files().items():
         assert not content.startswith(b"\x80"), name
     assert not any(zipfile.is_zipfile(p) for p in (finished.path / "results").rglob("*") if p.is_file())
+
+
+def test_make_demo_says_what_is_wrong_with_an_overlay(fresh, tmp_path):
+    if not (Path(sys.prefix) / ".ready").exists():
+        pytest.skip("needs the virtual environment that make sets up")
+    overlay = tmp_path / "typo.yaml"
+    overlay.write_text("contrastive: {max_step: 100}\n")
+    done = subprocess.run(["make", "demo", f"VENV={sys.prefix}", f"CONFIG={overlay}"], cwd=fresh.path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "did you mean 'max_steps'" in done.stderr

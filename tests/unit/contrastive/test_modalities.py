@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from galmass.contrastive.modalities import CLIP, Modality, Standardisation, bin_edges, bin_index
@@ -160,3 +161,11 @@ def test_bin_index_at_borders_and_outside():
     index = bin_index(mass, edges)
     assert index.dtype == np.int64
     assert index.tolist() == [0, 0, 1, 2, 2, 2, -1, -1, -1, -1, -1]
+
+
+def test_a_modality_may_do_without_errors_and_scalars():
+    generator = np.random.default_rng(3)
+    frame = pd.DataFrame({"a": generator.normal(size=40), "b": generator.normal(size=40)})
+    modality = Modality("bare", ("a", "b"), (), {})
+    values, context = Standardisation.fit(*modality.arrays(frame), modality).apply(*modality.arrays(frame))
+    assert (values.shape, context.shape) == ((40, 2), (40, 0))

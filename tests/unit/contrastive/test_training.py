@@ -448,3 +448,11 @@ def test_checkpoints_replace_each_other_whole(tmp_path, monkeypatch):
         training.WholeCheckpoints().save_checkpoint({"a": 2}, path)
     assert torch.load(path, weights_only=True) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_only_one_process_trains_in_a_folder(run, options, tmp_path):
+    held = training.alone_in(tmp_path / "scratch")
+    with pytest.raises(InputError, match="another process still trains in"):
+        run(options, tmp_path / "scratch")
+    held.close()
+    run(options, tmp_path / "scratch")

@@ -63,7 +63,7 @@ class Modality:
             if not (frame[name] > 0).all():
                 raise InputError(f"modality {self.name}: column {name} has values <= 0, but is seen as a logarithm")
         context = [np.log(frame[name].to_numpy(float)) if name in logarithmic else frame[name].to_numpy(float) for name in (*self.errors, *self.scalars)]
-        return frame[list(self.values)].to_numpy(float), np.stack(context, axis=1)
+        return frame[list(self.values)].to_numpy(float), np.stack(context, axis=1) if context else np.empty((len(frame), 0))
 
 
 @dataclass(frozen=True)
