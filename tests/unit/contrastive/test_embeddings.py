@@ -145,3 +145,8 @@ def test_column_labels_are_complete(embedded, tmp_path):
     assert (units["crps"], units["cross_entropy"], units["pit"]) == ("dex", "nat", "")
     stores.write_table(tmp_path / "embeddings.parquet", table, labels, {"recalibration": notes})  # refuses what has no label
     pd.testing.assert_frame_equal(stores.read_table(tmp_path / "embeddings.parquet"), table, check_dtype=False)
+
+
+def test_an_unknown_method_is_refused(galaxies):
+    with pytest.raises(InputError, match="recalibration 'local' is unknown"):
+        _embed(galaxies, "local")

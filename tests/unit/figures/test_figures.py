@@ -246,7 +246,7 @@ def test_panels_show_the_columns_of_their_test():
             np.testing.assert_allclose(outline.get_xy()[1:121:2, 1], density, err_msg=name)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_panels_of_an_undefined_statistic_are_empty_and_without_numbers(tmp_path):
     drawn = independence.panels(*independence_tests(defined=False))
     assert [axis.get_title() for axis in drawn.axes][2:4] == ["mag_k", "mag_k: KS 0.00, by chance 0.00"]

@@ -58,6 +58,8 @@ def recalibration(pit_raw, split, options: Mapping, neighbours_of: Callable) -> 
         coefficients = calibration.fit_smooth_pit(pit_raw[reference], options["order"])
         notes = {"method": method, "coefficients": coefficients.tolist(), "n_reference": len(reference)}
         return lambda density, rows: calibration.apply_smooth_pit(density, coefficients), notes
+    if method != "local_pit":
+        raise InputError(f"recalibration '{method}' is unknown; known: none, smooth_pit, local_pit")
     pit_of_neighbours = pit_raw[reference][neighbours_of(reference)]
     notes = {"method": method, "k": pit_of_neighbours.shape[1], "n_reference": len(reference)}
     return lambda density, rows: calibration.apply_local_pit(density, pit_of_neighbours[rows]), notes

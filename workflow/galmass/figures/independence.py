@@ -30,8 +30,9 @@ def _panel(axis, table, column: str, statistic: str) -> None:
     original, chance = (table[name].dropna() for name in (column, f"{column}_permuted"))
     top = 1.0 if statistic == "correlation" else max(0.1, float(np.quantile(np.concatenate([original, chance, [0]]), 0.995)))
     bins = np.linspace(-1 if statistic == "correlation" else 0, top, 61)
-    axis.hist(chance, bins, density=True, histtype="stepfilled", color=style.PERMUTED, alpha=0.5, label="permuted")
-    axis.hist(original, bins, density=True, histtype="step", lw=1.4, color=style.ORIGINAL, label="original, all")
+    if len(original):  # undefined for every galaxy: the panel stays empty
+        axis.hist(chance, bins, density=True, histtype="stepfilled", color=style.PERMUTED, alpha=0.5, label="permuted")
+        axis.hist(original, bins, density=True, histtype="step", lw=1.4, color=style.ORIGINAL, label="original, all")
     for name in ("star-forming", "passive"):
         chosen = table[column][table["galaxy_class"] == name].dropna()
         if len(chosen) >= 20:
