@@ -1,0 +1,1 @@
+"""Nuker profiles as sums of Gaussians, which deproject analytically."""

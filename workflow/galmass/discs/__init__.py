@@ -1,0 +1,1 @@
+"""Gas discs in the potential of stars and a black hole."""

@@ -1,0 +1,1 @@
+"""Projected surface-density profiles of galaxies and what they deproject to."""
