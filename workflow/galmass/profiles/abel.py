@@ -18,9 +18,9 @@ from galmass.units import G
 # exp(-2 pi * 0.314 / 0.1) = 3e-9 for the sharpest break (alpha = 10); it falls at least as exp(-t)
 T_STEP, T_MAX = 0.1, 37.0
 LOG_STEP = 0.05  # of the radii on which the velocity integral is summed
+LN_R_MAX = 230.0  # ln(1e100): there the shallowest break (alpha = 0.1) has reached its outer slope to 1e-9
 INWARDS = 24.0  # e-folds below the smallest radius at which the cusp is taken as a power law
-# Gregory's end corrections of the trapezoidal rule, differences up to the sixth
-_END = np.array([19087 / 60480, 84199 / 60480, 18869 / 30240, 37621 / 30240, 55031 / 60480, 61343 / 60480])
+N_END = 8  # weights corrected at the near end of that sum
 
 
 def density(profile, radius, q_intr=1.0, q_obs=1.0):
@@ -48,6 +48,21 @@ def _log_grid(radius):
     return np.exp(outer - LOG_STEP * np.arange(wanted + int(INWARDS / LOG_STEP))), wanted
 
 
+def _weights(kernel, n_grid):
+    """Weights (n_grid,) of ``int_0^inf f(y) kernel(y) dy`` on y = 0, LOG_STEP, 2 LOG_STEP ... for smooth f, however steep the kernel at 0.
+
+    Trapezoidal, with the first N_END weights such that ``k^p exp(-k / 10)``, k = y / LOG_STEP, p < N_END, is integrated exactly:
+    Gregory's rule where the kernel is smooth on one step. The velocity's kernel is not: it falls within q^2 / 2 of y = 0.
+    """
+    k, power = np.arange(n_grid), np.arange(N_END)[:, None]
+    weights = LOG_STEP * kernel(LOG_STEP * k)
+    fine = np.exp(np.arange(-40.0, 7.0, 0.1))  # k, in equal steps of ln k: exact to rounding
+    exact = 0.1 * LOG_STEP * (kernel(LOG_STEP * fine) * fine ** (power + 1) * np.exp(-fine / 10)).sum(-1)
+    functions = k ** power.astype(float) * np.exp(-k / 10)
+    weights[:N_END] += np.linalg.solve(functions[:, :N_END], exact - functions @ weights)
+    return weights
+
+
 def _integrals(profile, radius, kernel, q_intr, q_obs):
     """``int_0^inf rho(m e^-y) m^3 e^-3y kernel(y) dy`` at `radius`: the density once per grid point, one sum per radius.
 
@@ -55,8 +70,7 @@ def _integrals(profile, radius, kernel, q_intr, q_obs):
     """
     grid, wanted = _log_grid(radius)
     mass = density(profile, grid, q_intr, q_obs) * grid**3
-    weights = LOG_STEP * kernel(LOG_STEP * np.arange(len(grid)))
-    weights[: len(_END)] *= _END
+    weights = _weights(kernel, len(grid))
     power = np.log(mass[..., -2] / mass[..., -1]) / LOG_STEP  # 2 - gamma
     rest = mass[..., -1] * (1 / power - LOG_STEP / 2) * kernel(np.inf)
     sums = np.stack([mass[..., k:] @ weights[: len(grid) - k] for k in range(wanted)], axis=-1)
@@ -95,7 +109,7 @@ def _require_finite(radius) -> None:
         raise InputError("radii must be positive and finite [pc]; the mass inside infinity is total_mass")
 
 
-def total_mass(profile, q_obs=1.0, r_max=1e30):
+def total_mass(profile, q_obs=1.0):
     """Mass [surface density * pc^2] of the whole profile, ``2 pi q_obs int Sigma r dr``.
 
     Raises
@@ -103,8 +117,10 @@ def total_mass(profile, q_obs=1.0, r_max=1e30):
     InputError
         Where it diverges: outer slope <= 2.
     """
-    if np.any(np.asarray(profile.outer_slope()) <= 2):
+    outer = np.asarray(profile.outer_slope())
+    if np.any(outer <= 2):
         raise InputError("the total mass diverges: the outer slope (beta) is not above 2; density, velocity and the mass inside a radius are finite")
-    ln_r = np.arange(-40.0, np.log(r_max), 0.01)
+    ln_r = np.arange(-40.0, LN_R_MAX, LOG_STEP)
     values = profile.surface_density(np.exp(ln_r)) * np.exp(2 * ln_r)
-    return 2 * np.pi * q_obs * values.sum(-1) * 0.01
+    rest = (values[..., -1:] * (1 / (outer - 2) - LOG_STEP / 2))[..., 0]  # the power law outside; the last point counts half
+    return 2 * np.pi * q_obs * (values.sum(-1) * LOG_STEP + rest)

@@ -37,10 +37,8 @@ def density(radius, amplitudes, sigma, q_intr=1.0, q_obs=1.0):
 
 def enclosed_mass(radius, amplitudes, sigma, q_obs=1.0):
     """Mass (..., n_radius) [M_sun] inside the spheroids m <= `radius` (n_radius,) [pc]; it depends on q through q_obs alone."""
-    x = radius / (math.sqrt(2) * sigma[:, None])
-    # below 0.05 the difference cancels: its series 4/(3 sqrt(pi)) x^3 (1 - 3/5 x^2 + 3/14 x^4) there
-    series = 4 / (3 * math.sqrt(math.pi)) * x**3 * (1 - 0.6 * x**2 + 3 / 14 * x**4)
-    share = torch.where(x < 0.05, series, torch.erf(x) - 2 / math.sqrt(math.pi) * x * torch.exp(-(x**2)))
+    # erf(x) - 2 x exp(-x^2) / sqrt(pi) with x = m / (sqrt(2) sigma), without its cancellation at small x
+    share = torch.special.gammainc(torch.full((), 1.5, dtype=sigma.dtype, device=sigma.device), 0.5 * (radius / sigma[:, None]) ** 2)
     return (2 * math.pi * q_obs * amplitudes * sigma**2) @ share
 
 

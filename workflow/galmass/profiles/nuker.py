@@ -1,13 +1,12 @@
 """The Nuker surface density (Lauer et al. 1995, eq. 1): two power laws and the break between them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from galmass.errors import InputError
-
-NAMES = ("alpha", "beta", "gamma", "r_break")
+from galmass.profiles.checks import of_one_kind, require, require_finite, require_radius
 
 
 def log_surface_density(radius, alpha, beta, gamma, r_break):
@@ -23,7 +22,7 @@ def log_surface_density(radius, alpha, beta, gamma, r_break):
     """
     log, log1p_exp = (torch.log, _log1p_exp) if isinstance(radius, torch.Tensor) else (np.log, lambda x: np.logaddexp(0.0, x))
     ln_x = log(radius / r_break)
-    return (beta - gamma) / alpha * (np.log(2.0) - log1p_exp(alpha * ln_x)) - gamma * ln_x
+    return (beta - gamma) / alpha * (math.log(2) - log1p_exp(alpha * ln_x)) - gamma * ln_x
 
 
 def _log1p_exp(x):
@@ -51,8 +50,9 @@ def surface_density(radius, alpha, beta, gamma, r_break, sigma_break=1.0):
     -----
     Checks look at values, so this function cannot stand inside ``torch.func.vmap``; `log_surface_density` can.
     """
-    radius, *parameters = _of_one_kind(radius, alpha, beta, gamma, r_break)
-    check_radius(radius)
+    radius, *parameters, sigma_break = of_one_kind(radius, alpha, beta, gamma, r_break, sigma_break)
+    require_radius("Nuker", radius)
+    require_finite("Nuker", sigma_break=sigma_break)
     check(*parameters)
     exp = torch.exp if isinstance(radius, torch.Tensor) else np.exp
     return sigma_break * exp(log_surface_density(radius, *parameters))
@@ -68,32 +68,12 @@ def _expit(x):
     return np.exp(-np.logaddexp(0.0, -x))
 
 
-def check_radius(radius) -> None:
-    """Raise `InputError` unless every radius is positive and finite."""
-    _require("radius", radius, (radius > 0) & (radius < np.inf), "a positive finite number [pc]")
-
-
 def check(alpha, beta, gamma, r_break) -> None:
     """Raise `InputError` for parameters that are no Nuker profile."""
-    for name, value in zip(NAMES, (alpha, beta, gamma, r_break), strict=True):
-        _require(name, value, abs(value) < np.inf, "a finite number")
-    _require("alpha", alpha, alpha > 0, "above 0")
-    _require("r_break", r_break, r_break > 0, "above 0 [pc]")
-    _require("beta - gamma", beta - gamma, beta > gamma, "above 0: the profile steepens outwards")
-
-
-def _require(name: str, values, fine, wanted: str) -> None:
-    """Name the first value that is not fine; NaN never is."""
-    if not bool(fine.all()):
-        raise InputError(f"Nuker profile: {name} is {float(values[~fine].reshape(-1)[0]):g}; it must be {wanted}")
-
-
-def _of_one_kind(*values):
-    """All as tensors where one is a tensor, else all as float arrays."""
-    tensor = next((v for v in values if isinstance(v, torch.Tensor)), None)
-    if tensor is None:
-        return [np.asarray(v, dtype=np.result_type(v, np.float32)) for v in values]
-    return [torch.as_tensor(v, dtype=v.dtype if isinstance(v, torch.Tensor) else tensor.dtype, device=tensor.device) for v in values]
+    require_finite("Nuker", alpha=alpha, beta=beta, gamma=gamma, r_break=r_break)
+    require("Nuker", "alpha", alpha, alpha > 0, "above 0")
+    require("Nuker", "r_break", r_break, r_break > 0, "above 0 [pc]")
+    require("Nuker", "beta - gamma", beta - gamma, beta > gamma, "above 0: the profile steepens outwards")
 
 
 @dataclass(frozen=True)
