@@ -137,7 +137,7 @@ REFUSED = [
 @pytest.mark.parametrize("kind", [np.array, torch.tensor])
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_names_what_it_refuses(name, value, kind):
-    arguments = {key: kind([good, good]) for key, good in {"radius": 10.0, **SANE}.items()}
+    arguments = {key: kind([good, good]) for key, good in {"radius": 10.0, **SANE, "sigma_break": 3.0}.items()}
     arguments[name][1] = value
     with pytest.raises(InputError, match=f"Nuker profile: {name} is {value:g}; it must be "):
         nuker.surface_density(**arguments)
