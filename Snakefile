@@ -1,7 +1,8 @@
-# galmass: why does a network know the stellar mass of a galaxy?
+# galmass: why does a network know the stellar mass of a galaxy, and how heavy is the black hole in one?
 #
-#   snakemake --cores all          the embedded default
-#   snakemake --cores all survey   the survey wing alone
+#   snakemake --cores all                the embedded default
+#   snakemake --cores all survey         the survey wing alone
+#   snakemake --cores all deprojection   Nuker profiles as Gaussians: networks, errors, velocities
 
 from snakemake.utils import min_version
 
@@ -15,6 +16,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/catalogue.smk"
 include: "workflow/rules/contrastive.smk"
 include: "workflow/rules/causality.smk"
+include: "workflow/rules/deprojection.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -24,6 +26,7 @@ rule all:
     default_target: True
     input:
         survey_targets,
+        deprojection_targets,
         HEADLINES,
 
 
@@ -34,7 +37,12 @@ rule survey:
 
 rule dynamics:
     input:
-        [],  # no galaxy can be declared yet
+        deprojection_targets,
+
+
+rule deprojection:
+    input:
+        deprojection_targets,
 
 
 onsuccess:

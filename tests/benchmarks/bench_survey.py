@@ -12,9 +12,9 @@ import numpy as np
 from clones import clone_of
 from record import ROOT, measure
 
-from galmass import stores
+from galmass import devices, stores
 from galmass.causality import independence, neighbours, search
-from galmass.contrastive import baselines, embeddings, metrics, models, training
+from galmass.contrastive import baselines, embeddings, metrics, training
 from galmass.contrastive.modalities import Modality, bin_edges, usable
 
 SEEDS = (1, 2, 3)
@@ -118,7 +118,7 @@ def lightgbm_estimates(train, test, modality) -> np.ndarray:
 
 def estimates(folder: Path, config: dict, name: str) -> dict:
     """Held-out sigma_MAD, CRPS and PIT of a modality, mean of three seeds, against boosting on the same inputs and split."""
-    models.use_threads(2)
+    devices.use_threads(2)
     frame = stores.read_table(folder / "results" / "gst10k" / "catalogue" / "galaxies.parquet")
     entry = config["modalities"][name]
     modality, edges = Modality.from_config(name, entry), bin_edges(config["contrastive"]["mass_range"], entry["bin_width"])

@@ -16,12 +16,19 @@ from galmass.logs import text_table
 from galmass.plan import check_references, models
 from galmass.provenance import code_version
 
+COMMITTED = "resources/nuker.safetensors"
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 HEADLINES, REPORT = "results/headlines.csv", "results/report.html"
 ESTIMATES = [
     *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
     *("truth.svg", "pit.svg", "training.svg", "latent.svg"),
+]
+# networks of the deprojection that a run trains, with what they are called
+NETWORKS = {"surrogate": "surrogate", "paper_symexp": "paper, symexp", "paper_linear": "paper, linear output"}
+DEPROJECTION = [
+    *("grid.zarr", "errors.json", "errors.parquet", "surrogate.safetensors", "velocity.csv"),
+    *("distributions.svg", "maps.svg", "worst.svg", "training.svg", "velocity.svg"),
 ]
 TESTS = ["neighbours.zarr", "independence.parquet", "independence.json", "independence.svg"]
 
@@ -42,6 +49,16 @@ def survey_targets(wildcards):
     return targets
 
 
+def deprojection_targets(wildcards):
+    """What the deprojection of Nuker profiles makes."""
+    return [f"results/deprojection/{name}" for name in DEPROJECTION]
+
+
+def recipe(name):
+    """Training options of a recipe, its name among them."""
+    return {"recipe": name, **config["deprojection"]["recipes"][name]}
+
+
 def numbers(path):
     """A JSON product, for captions."""
     return json.loads(Path(path).read_text())
@@ -49,7 +66,7 @@ def numbers(path):
 
 def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
-    whole = all(Path(path).exists() for path in [*survey_targets(None), HEADLINES])
+    whole = all(Path(path).exists() for path in [*survey_targets(None), *deprojection_targets(None), HEADLINES])
     if not whole or set(workflow.dag_settings.targets) - {"all"}:  # single files were asked for
         return
     used = Path(".snakemake/config.json")  # overlays and --config merged
@@ -75,3 +92,4 @@ except InputError as error:
 wildcard_constraints:
     sample="|".join(map(re.escape, config["samples"])),
     modality="|".join(map(re.escape, config["modalities"])),
+    output="symexp|linear",

@@ -1,13 +1,13 @@
 """Latents, mass densities and scores of every galaxy of one modality."""
 
-from galmass import logs, stores
+from galmass import devices, logs, stores
 from galmass.causality.neighbours import nearest
 from galmass.contrastive import embeddings, models
 from galmass.contrastive.modalities import usable
 
 with logs.recording(snakemake.log[0]):
     options = snakemake.params.recalibration
-    models.use_threads(snakemake.threads)
+    devices.use_threads(snakemake.threads)
     model = models.load(snakemake.input.model)
     frame = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "log_mass", "split", *model.modality.columns))
     keep, left_out = usable(frame, model.modality, model.edges)

@@ -2,14 +2,14 @@
 
 import shutil
 
-from galmass import logs, stores
+from galmass import devices, logs, stores
 from galmass.contrastive import models, training
 from galmass.contrastive.modalities import Modality, bin_edges, usable
 from galmass.errors import InputError
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
-    models.use_threads(snakemake.threads)
+    devices.use_threads(snakemake.threads)
     modality = Modality.from_config(snakemake.wildcards.modality, p.modality)
     edges = bin_edges(p.options["mass_range"], p.modality["bin_width"])
     frame = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "log_mass", "split", *modality.columns))

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from galmass import devices
 from galmass.contrastive import models
 from galmass.contrastive.modalities import Standardisation
 from galmass.errors import InputError
@@ -134,21 +135,12 @@ def test_weights_come_from_the_seed_alone(modality, edges, options):
     assert not torch.equal(one.encoder[0].weight, other.encoder[0].weight)
 
 
-def test_use_threads():
-    before = torch.get_num_threads()
-    try:
-        models.use_threads(before + 1)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        models.use_threads(before)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_predictions_agree_with_those_of_the_cpu(compact_model, catalogue, monkeypatch):
     frame = catalogue(50, 1)
     on_gpu = compact_model.predict(frame)
-    monkeypatch.setattr(models, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(devices, "best_device", lambda: torch.device("cpu"))
     # float32 sums in another order
     for a, b in zip(on_gpu, compact_model.predict(frame), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import galmass.devices
+from galmass import checkpoints
 from galmass.contrastive import models, training
 from galmass.contrastive.data import PairBatches, galaxies
 from galmass.contrastive.losses import contrastive_losses
@@ -128,6 +130,7 @@ _KILLED = """
 import json, os, signal, sys
 import pandas as pd, torch
 torch.set_num_threads(1)
+
 from galmass.contrastive import models, training
 from galmass.contrastive.modalities import Modality
 
@@ -420,7 +423,7 @@ def test_gpu_training(run, frames, edges, options, tmp_path, monkeypatch):
     again, history_again = run(options, tmp_path / "b")
     assert history == history_again
     assert _saved(model, tmp_path / "a.safetensors") == _saved(again, tmp_path / "b.safetensors")
-    monkeypatch.setattr(models, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(galmass.devices, "best_device", lambda: torch.device("cpu"))
     _, density = model.predict(frames[1])  # trained there, used here
     bins = np.floor((frames[1]["log_mass"].to_numpy() - edges[0]) / 0.25).astype(int)
     # float32 sums in another order
@@ -451,8 +454,6 @@ def test_checkpoints_replace_each_other_whole(tmp_path, monkeypatch):
 
 
 def test_only_one_process_trains_in_a_folder(run, options, tmp_path):
-    held = training.alone_in(tmp_path / "scratch")
-    with pytest.raises(InputError, match="another process still trains in"):
+    with checkpoints.alone_in(tmp_path / "scratch", "train_encoder"), pytest.raises(InputError, match="another process still trains in"):
         run(options, tmp_path / "scratch")
-    held.close()
     run(options, tmp_path / "scratch")

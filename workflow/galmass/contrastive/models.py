@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from galmass import stores
+from galmass import devices, stores
 from galmass.contrastive.modalities import Modality, Standardisation
 from galmass.contrastive.networks import PhotometryNetwork
 from galmass.errors import InputError
@@ -30,7 +30,7 @@ class Model:
     @torch.no_grad()
     def predict(self, frame) -> tuple[np.ndarray, np.ndarray]:
         """Main latents (n_galaxy, n_main) and densities (n_galaxy, n_bin), float32, of catalogue rows."""
-        network, device = self.network.eval(), best_device()
+        network, device = self.network.eval(), devices.best_device()
         network.to(device)
         values, context = self.standardisation.apply(*self.modality.arrays(frame))
         parts = []
@@ -39,16 +39,6 @@ class Model:
             parts.append((main.cpu().numpy(), network.estimate(main).softmax(-1).cpu().numpy()))
         latent, density = (np.concatenate(p) for p in zip(*parts, strict=True))
         return latent, density
-
-
-def use_threads(n: int) -> None:
-    """Let torch use `n` threads: two on one busy core can be ten times slower than one."""
-    torch.set_num_threads(n)
-
-
-def best_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def build_network(modality: Modality, edges, options: Mapping, seed: int) -> PhotometryNetwork:

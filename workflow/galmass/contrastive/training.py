@@ -1,12 +1,10 @@
 """Train the supervised contrastive model with Lightning; killed and started again, it ends the same."""
 
-import fcntl
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,7 +14,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.nn.functional import cross_entropy
 
-from galmass import logs, stores
+from galmass import checkpoints, logs, stores
 from galmass.contrastive.data import Galaxies, galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
 from galmass.contrastive.modalities import Modality, Standardisation
@@ -178,33 +176,13 @@ def train(training, validation, modality: Modality, edges, options: Mapping, see
     stamp = training_stamp(data, modality, edges, options, seed, code)
     best, history, scratch = BestWeights(), History(modality.name), Path(scratch) / stamp[:12]
     trainer = make_trainer(options, scratch, [best, Patience(options["patience"]), history])
-    lock = alone_in(scratch.parent)
     both_loaders = loaders(*data, options, seed, lambda: trainer.global_step)
-    _fit(trainer, ContrastiveTraining(network, options, stamp), both_loaders, scratch / "last.ckpt")
-    lock.close()
+    with checkpoints.alone_in(scratch.parent, "train_encoder"):
+        _fit(trainer, ContrastiveTraining(network, options, stamp), both_loaders, scratch / "last.ckpt")
     network.load_state_dict(best.weights)
     notes = {"best_step": best.step, "validation_cross_entropy": best.score, "steps": trainer.global_step, "seed": seed}
     notes |= {"n_train": len(training), "n_validation": len(validation), "options": dict(options)}
     return Model(network, modality, standardisation, np.asarray(edges), notes), history.rows
-
-
-def alone_in(folder: Path) -> IO:
-    """Hold the folder's lock until the returned file is closed or the process ends.
-
-    Raises
-    ------
-    InputError
-        When another process holds it: the training of a run that was killed without its jobs goes on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / "lock", "w")  # noqa: SIM115 (it stays open)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"another process still trains in {folder}; wait for it, or end it (pgrep -af train_encoder), and run again") from error
-    except OSError as error:
-        print(f"{folder}: the file system has no locks ({error}); nobody watches that only one process trains here")
-    return lock
 
 
 def training_stamp(data: list[Galaxies], modality: Modality, edges, options: Mapping, seed: int, code: str) -> str:
@@ -237,10 +215,5 @@ def _fit(trainer: pl.Trainer, module: ContrastiveTraining, both_loaders, checkpo
     if not checkpoint.is_file():
         trainer.fit(module, *both_loaders)
         return
-    try:
-        found = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated zip, a foreign pickle, a text file: all mean the same here
-        raise InputError(f"{checkpoint} cannot be read as a checkpoint ({type(error).__name__}); delete it to start afresh") from error
-    if not isinstance(found, dict) or found.get("stamp") != module.stamp:
-        raise InputError(f"{checkpoint} belongs to another training (other code, data or configuration); delete it to start afresh")
+    checkpoints.read(checkpoint, module.stamp)
     trainer.fit(module, *both_loaders, ckpt_path=checkpoint, weights_only=True)

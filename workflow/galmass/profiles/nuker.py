@@ -20,8 +20,13 @@ def log_surface_density(radius, alpha, beta, gamma, r_break):
     radius, alpha, beta, gamma, r_break : tensors or arrays that broadcast
         Projected major axis [pc], sharpness of the break, outer and inner slope, break radius [pc].
     """
-    log, log1p_exp = (torch.log, _log1p_exp) if isinstance(radius, torch.Tensor) else (np.log, lambda x: np.logaddexp(0.0, x))
-    ln_x = log(radius / r_break)
+    ratio = radius / r_break
+    return log_density_at(torch.log(ratio) if isinstance(ratio, torch.Tensor) else np.log(ratio), alpha, beta, gamma)
+
+
+def log_density_at(ln_x, alpha, beta, gamma):
+    """Natural logarithm of Sigma / Sigma_b at ln_x = ln(r / r_b), without checks."""
+    log1p_exp = _log1p_exp if isinstance(ln_x, torch.Tensor) else lambda x: np.logaddexp(0.0, x)
     return (beta - gamma) / alpha * (math.log(2) - log1p_exp(alpha * ln_x)) - gamma * ln_x
 
 

@@ -1,0 +1,138 @@
+"""The Gaussians of the expansion, and their amplitudes where the profile is locally a power law."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.polynomial import Chebyshev, Polynomial
+from scipy.special import rgamma
+
+from galmass.profiles import mge, nuker
+
+FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constant surface density without mass
+
+
+def _power_law_weights() -> torch.Tensor:
+    """Coefficients (DEGREE + 1, 4) in z = (s - 2.5) / 2.5 of g(s) = 2^(1 - s/2) / Gamma(s/2) and its second to fourth derivatives, 0 <= s <= 5."""
+    fitted = Chebyshev.interpolate(lambda s: 2 ** (1 - s / 2) * rgamma(s / 2), DEGREE, domain=[0, 5])
+    derivatives = [fitted, fitted.deriv(2), fitted.deriv(3), fitted.deriv(4)]
+    coefficients = torch.zeros(DEGREE + 1, 4, dtype=torch.float64)
+    for i, f in enumerate(derivatives):
+        powers = f.convert(kind=Polynomial, domain=[0, 5], window=[-1, 1]).coef
+        coefficients[: len(powers), i] = torch.from_numpy(powers)
+    return coefficients
+
+
+DEGREE = 16
+WEIGHTS = _power_law_weights()
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A log-uniform grid of dispersions: the core, whose amplitudes are fitted, and wings on both sides, whose amplitudes are computed.
+
+    Parameters
+    ----------
+    n_core : int
+        Fitted Gaussians.
+    sigma_min, sigma_max : float
+        First and last dispersion of the core [pc].
+    n_inner, n_outer : int
+        Wings, in the steps of the core; the innermost holds also the mass of all that would follow, and one more
+        Gaussian far outside holds the constant that all wider ones would add. n_inner = 0: no wings at all.
+    """
+
+    n_core: int = 64
+    sigma_min: float = 0.3
+    sigma_max: float = 3e4
+    n_inner: int = 24
+    n_outer: int = 16
+
+    @property
+    def step(self) -> float:
+        """ln of the ratio of neighbouring dispersions."""
+        return math.log(self.sigma_max / self.sigma_min) / (self.n_core - 1)
+
+    @property
+    def has_wings(self) -> bool:
+        return self.n_inner > 0
+
+    @property
+    def index(self) -> np.ndarray:
+        """Place of every Gaussian in steps from the first of the core: the core first, then inner and outer wings, nearest first."""
+        if not self.has_wings:
+            return np.arange(self.n_core)
+        inner, outer = -np.arange(1, self.n_inner + 1), self.n_core - 1 + np.arange(1, self.n_outer + 1)
+        far = outer[-1:] + FAR
+        return np.concatenate([np.arange(self.n_core), inner, outer, far])
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Dispersions (n_gauss,) [pc], in the order of `index`."""
+        return self.sigma_min * np.exp(self.step * self.index)
+
+    @property
+    def radii(self) -> np.ndarray:
+        """Radii [pc] of the fit: every half step of the core, so that a profile moved by a step has the same solution moved by one Gaussian."""
+        return self.sigma_min * np.exp(self.step / 2 * np.arange(2 * self.n_core - 1))
+
+
+def local_expansion(basis: Basis, alpha, beta, gamma, r_break):
+    """Amplitudes (n, n_gauss) of all Gaussians, in the order of `Basis.sigma`, and density (n, n_core) at those of the core.
+
+    The wings as they stay; the core as it were if the slope changed slowly everywhere. Per unit Sigma_b, for Nuker parameters (n, 1).
+    """
+    n_core, n = basis.n_core, basis.n_inner
+    spread = _tensor(np.log(basis.sigma[:-1] if basis.has_wings else basis.sigma), alpha)
+    ln_x = spread - torch.log(r_break)
+    amplitudes, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, basis.step)
+    if not basis.has_wings:
+        return amplitudes, density
+    amplitudes, wings, slope, slope1 = amplitudes[:, :n_core], amplitudes[:, n_core:], slope[:, n_core:], slope1[:, n_core:]
+    inner, outer, s_in, s_out = wings[:, :n], wings[:, n:], slope[:, n - 1 : n], slope[:, -1:]
+    # what follows inwards has the mass sum_k A exp(-c k h - s' (k h)^2 / 2), c = 2 - s: a geometric sum times c int exp(-c x - s' x^2 / 2) dx,
+    # the Mills ratio as its continued fraction
+    c, curved = 2 - s_in, slope1[:, n - 1 : n]
+    mass = c / (c + curved / (c + 2 * curved / (c + 3 * curved / c))) / torch.expm1(basis.step * c)
+    inner = torch.cat([inner[:, :-1], inner[:, -1:] * (1 + mass)], dim=1)
+    far = outer[:, -1:] / torch.expm1(basis.step * s_out)
+    return torch.cat([amplitudes, inner, outer, far], dim=1), density[:, :n_core]
+
+
+def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
+    """Amplitudes of Gaussians at x = sigma / r_b that make up a Nuker profile whose slope changes slowly; its density, slope, derivative of the slope.
+
+    Notes
+    -----
+    A power law is ``r^-s = g(s) int dln(sigma) sigma^-s exp(-r^2 / 2 sigma^2)`` with ``g(s) = 2^(1 - s/2) / Gamma(s/2)``, so the
+    amplitudes of any profile are ``G(D) Sigma`` with D = dln / dln(sigma) and G(-s) = g(s). For Sigma = exp(L), L' = -s, the
+    expansion of that operator in derivatives of the slope is ``exp(L) [g - g'' s' / 2 + g''' s'' / 6 + g'''' s'^2 / 8 + ...]``.
+    The trapezoidal rule in ln sigma with the `step` 0.18 leaves exp(-pi^2 / 2 step) = 2e-12.
+    """
+    rise = torch.sigmoid(alpha * ln_x)
+    slope = gamma + (beta - gamma) * rise
+    slope1 = alpha * (beta - gamma) * rise * (1 - rise)
+    slope2 = alpha * slope1 * (1 - 2 * rise)
+    g, g2, g3, g4 = _polynomials((slope - 2.5) / 2.5).unbind(-1)
+    density = torch.exp(nuker.log_density_at(ln_x, alpha, beta, gamma))
+    return step * density * (g - g2 * slope1 / 2 + g3 * slope2 / 6 + g4 * slope1**2 / 8), density, slope, slope1
+
+
+def _polynomials(z):
+    """The four functions of WEIGHTS at z (...), (..., 4), by Horner's rule."""
+    coefficients, z = WEIGHTS.to(z), z[..., None]
+    value = coefficients[-1]
+    for c in coefficients[:-1].flip(0):
+        value = torch.addcmul(c, value, z)
+    return value
+
+
+def _tensor(values, like):
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+def design(basis: Basis, like):
+    """Gaussians of the core and of the wings at the radii of the fit, (n_core, n_radius) and (n_wing, n_radius)."""
+    values = mge.gaussians(_tensor(basis.radii, like), _tensor(basis.sigma, like))
+    return values[: basis.n_core], values[basis.n_core :]

@@ -1,0 +1,10 @@
+"""Circular velocity of the example galaxy by the configured method, beside the exact deprojection."""
+
+from galmass import devices, logs, stores
+from galmass.deprojection import evaluation, load
+
+with logs.recording(snakemake.log[0]):
+    p = snakemake.params
+    devices.use_threads(snakemake.threads)
+    deprojection = load(None, p.method, p.extrapolate)
+    stores.write_csv(snakemake.output.velocity, evaluation.example_velocity(deprojection, p.example))
