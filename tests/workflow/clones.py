@@ -33,7 +33,7 @@ class Clone:
         if "Nothing to be done" in output:
             return set()
         table = output[output.index("Job stats:") :]
-        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey"}
+        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey", "dynamics", "deprojection"}
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Edit a file; the text to replace must be there."""

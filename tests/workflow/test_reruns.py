@@ -15,6 +15,12 @@ BASELINES = {"fit_baselines"}
 SUMMARY = {"summarise_run"}
 FROM_EMBEDDINGS = AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY
 FROM_TRAINING = TRAINING | FROM_EMBEDDINGS
+GRID = {"build_nuker_grid"}
+SURROGATE = {"train_deprojection"}
+PAPER = {"train_paper_network"}
+ERRORS = {"evaluate_deprojection", "plot_deprojection"}
+VELOCITY = {"tabulate_velocity", "plot_deprojection"}
+NETWORKS = SURROGATE | PAPER
 EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
 
 # file, old text, new text, rules that must run
@@ -31,8 +37,17 @@ EDITS = {
     "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", NEIGHBOURS | TESTS | SUMMARY | AFTER_TRAINING),
     "local test": ("workflow/galmass/causality/independence.py", "_BLOCK = 256", "_BLOCK = 128", TESTS | SUMMARY),
     "figure": ("workflow/galmass/figures/estimates.py", "gridsize=60", "gridsize=61", {"plot_estimates"}),
-    "figure style": ("workflow/galmass/figures/style.py", '"font.size": 9', '"font.size": 10', {"plot_catalogue", "plot_estimates", "plot_independence"}),
+    "figure style": (
+        "workflow/galmass/figures/style.py",
+        '"font.size": 9',
+        '"font.size": 10',
+        {"plot_catalogue", "plot_estimates", "plot_independence", "plot_deprojection"},
+    ),
     "class divider": ("workflow/galmass/catalogues/classes.py", "2.06 - 0.244", "2.07 - 0.244", EVERYTHING),
+    "Nuker grid": ("workflow/galmass/profiles/grid.py", 'spacing == "log" else', 'spacing != "linear" else', GRID | NETWORKS | ERRORS),
+    "optimiser": ("workflow/galmass/deprojection/soap.py", '["t"] % group["every"] == 0', '["t"] % group["every"] == 1', NETWORKS | ERRORS),
+    "direct solution": ("workflow/galmass/deprojection/direct.py", "RIDGE = 1e-12", "RIDGE = 2e-12", ERRORS | VELOCITY),
+    "circular velocity": ("workflow/galmass/discs/velocity.py", "POINTS = 10", "POINTS = 8", ERRORS | VELOCITY),
     "script": ("workflow/scripts/plot_independence.py", "style.save(independence", "(style.save)(independence", set()),
     "script for real": ("workflow/scripts/plot_independence.py", "table, summary = ", "summary = table = None\n    table, summary = ", {"plot_independence"}),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
@@ -50,6 +65,14 @@ KEYS = {
     "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "causality.k": (25, NEIGHBOURS | TESTS | SUMMARY),
     "causality.queries": (["z"], TESTS | SUMMARY),
+    "deprojection.grid.axes.alpha.count": (9, GRID | NETWORKS | ERRORS),
+    "deprojection.recipes.galmass.steps": (50, SURROGATE | ERRORS),
+    "deprojection.recipes.paper.learning_rate": (1e-4, PAPER | ERRORS),
+    "deprojection.evaluation.profiles": (70, ERRORS),
+    "deprojection.method": ("direct", VELOCITY),
+    "deprojection.example.log_m_bh": (8.5, VELOCITY),
+    "seeds.nuker_grid": (9, GRID | NETWORKS | ERRORS),
+    "seeds.deprojection_evaluation": (9, ERRORS),
     "seeds.training": (9, FROM_TRAINING),
     "seeds.baselines": (9, BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "seeds.evaluation": (9, {"evaluate_estimates", "plot_estimates"} | SUMMARY),

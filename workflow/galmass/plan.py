@@ -28,6 +28,16 @@ def check_references(config: Mapping) -> None:
         tested = {*config["causality"]["queries"], *config["causality"]["conditions"]} - {ESTIMATE}
         _require(sorted(tested), source, sample, "config: causality.queries or conditions")
     _check_steps(config["contrastive"]["max_steps"], config["contrastive"]["validate_every"])
+    _check_deprojection(config["deprojection"])
+
+
+def _check_deprojection(entry: Mapping) -> None:
+    for name, axis in entry["grid"]["axes"].items():
+        _increasing(f"deprojection.grid.axes.{name} from low to high", [axis["low"], axis["high"]])
+    _increasing("deprojection.recipes.paper.sigma_range", entry["recipes"]["paper"]["sigma_range"])
+    for i, pair in enumerate(entry["evaluation"]["sigma_ranges"]):
+        _increasing(f"deprojection.evaluation.sigma_ranges[{i}]", pair)
+    _ordered("deprojection.evaluation.exact_profiles", entry["evaluation"]["exact_profiles"], "profiles", entry["evaluation"]["profiles"])
 
 
 def _require(columns: list[str], source: str, sample: str, needed_by: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,17 +15,17 @@ FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constan
 
 
 def _power_law_weights() -> torch.Tensor:
-    """Coefficients (DEGREE + 1, 4) in z = (s - 2.5) / 2.5 of g(s) = 2^(1 - s/2) / Gamma(s/2) and its second to fourth derivatives, 0 <= s <= 5."""
-    fitted = Chebyshev.interpolate(lambda s: 2 ** (1 - s / 2) * rgamma(s / 2), DEGREE, domain=[0, 5])
+    """Coefficients (DEGREE + 1, 4) in z = (s - 2.25) / 2.25 of g(s) = 2^(1 - s/2) / Gamma(s/2) and its second to fourth derivatives, 0 <= s <= 4.5."""
+    fitted = Chebyshev.interpolate(lambda s: 2 ** (1 - s / 2) * rgamma(s / 2), DEGREE, domain=DOMAIN)
     derivatives = [fitted, fitted.deriv(2), fitted.deriv(3), fitted.deriv(4)]
     coefficients = torch.zeros(DEGREE + 1, 4, dtype=torch.float64)
     for i, f in enumerate(derivatives):
-        powers = f.convert(kind=Polynomial, domain=[0, 5], window=[-1, 1]).coef
+        powers = f.convert(kind=Polynomial, domain=DOMAIN, window=[-1, 1]).coef
         coefficients[: len(powers), i] = torch.from_numpy(powers)
     return coefficients
 
 
-DEGREE = 16
+DEGREE, DOMAIN = 12, [0, 4.5]  # steepest slope of the box 4.2; 1e-8 of g, 2e-3 of its fourth derivative, which curvature alone multiplies
 WEIGHTS = _power_law_weights()
 
 
@@ -84,8 +85,7 @@ def local_expansion(basis: Basis, alpha, beta, gamma, r_break):
     The wings as they stay; the core as it were if the slope changed slowly everywhere. Per unit Sigma_b, for Nuker parameters (n, 1).
     """
     n_core, n = basis.n_core, basis.n_inner
-    spread = _tensor(np.log(basis.sigma[:-1] if basis.has_wings else basis.sigma), alpha)
-    ln_x = spread - torch.log(r_break)
+    ln_x = _ln_sigma(basis, alpha.dtype, alpha.device) - torch.log(r_break)
     amplitudes, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, basis.step)
     if not basis.has_wings:
         return amplitudes, density
@@ -98,6 +98,12 @@ def local_expansion(basis: Basis, alpha, beta, gamma, r_break):
     inner = torch.cat([inner[:, :-1], inner[:, -1:] * (1 + mass)], dim=1)
     far = outer[:, -1:] / torch.expm1(basis.step * s_out)
     return torch.cat([amplitudes, inner, outer, far], dim=1), density[:, :n_core]
+
+
+@lru_cache
+def _ln_sigma(basis: Basis, dtype, device):
+    """Logarithms of all dispersions but the far one."""
+    return torch.as_tensor(np.log(basis.sigma[:-1] if basis.has_wings else basis.sigma), dtype=dtype, device=device)
 
 
 def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
@@ -114,18 +120,24 @@ def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
     slope = gamma + (beta - gamma) * rise
     slope1 = alpha * (beta - gamma) * rise * (1 - rise)
     slope2 = alpha * slope1 * (1 - 2 * rise)
-    g, g2, g3, g4 = _polynomials((slope - 2.5) / 2.5).unbind(-1)
+    g, g2, g3, g4 = _polynomials((slope - 2.25) / 2.25)
     density = torch.exp(nuker.log_density_at(ln_x, alpha, beta, gamma))
     return step * density * (g - g2 * slope1 / 2 + g3 * slope2 / 6 + g4 * slope1**2 / 8), density, slope, slope1
 
 
 def _polynomials(z):
-    """The four functions of WEIGHTS at z (...), (..., 4), by Horner's rule."""
-    coefficients, z = WEIGHTS.to(z), z[..., None]
-    value = coefficients[-1]
-    for c in coefficients[:-1].flip(0):
+    """The four functions of WEIGHTS at z (...), (4, ...), by Horner's rule."""
+    first, *others = _coefficients(z.dtype, z.device, z.ndim)
+    value = first
+    for c in others:
         value = torch.addcmul(c, value, z)
     return value
+
+
+@lru_cache
+def _coefficients(dtype, device, ndim: int):
+    """WEIGHTS, highest power first, each ready to broadcast."""
+    return WEIGHTS.flip(0).to(dtype=dtype, device=device).reshape(DEGREE + 1, 4, *[1] * ndim).unbind(0)
 
 
 def _tensor(values, like):

@@ -139,13 +139,15 @@ def ablations(n_gauss: list[int], sigma_ranges: list[list[float]]) -> dict[str, 
     return {name: (basis, lambda *parameters, basis=basis: direct.solve(basis, *parameters)) for name, basis in bases.items()}
 
 
-def methods(networks: Mapping[str, object]) -> dict[str, tuple]:
-    """Basis and solver by name: the networks of these files, in float32 as they are used, and the exact solution."""
-    found = {}
+def methods(networks: Mapping[str, object]) -> tuple[dict[str, tuple], dict]:
+    """Basis and solver by name: the networks of these files, in float32 as they are used, and the exact solution; the box that all of them cover."""
+    found, boxes = {}, []
     for name, path in networks.items():
-        module, _ = models.load(path)
+        module, header = models.load(path)
         found[name] = (module.basis, lambda *parameters, module=module: module(*(p.float() for p in parameters)))
-    return found | {DIRECT: (Basis(), lambda *parameters: direct.solve(Basis(), *parameters))}
+        boxes.append(header["box"])
+    box = {name: [max(b[name][0] for b in boxes), min(b[name][1] for b in boxes)] for name in models.BOX}
+    return found | {DIRECT: (Basis(), lambda *parameters: direct.solve(Basis(), *parameters))}, box
 
 
 def worst_cases(frame, methods: Mapping[str, tuple], method: str, n: int = 4) -> dict:

@@ -10,6 +10,7 @@ from galmass.errors import InputError
 from galmass.profiles import nuker
 
 METHODS = ("surrogate", "direct")
+CHUNK = 512  # profiles at a time: what a core keeps in its cache
 UNITS = {"alpha": "", "gamma": "", "beta_minus_gamma": "", "r_break": " pc"}
 
 
@@ -55,7 +56,8 @@ class Deprojection:
 
     def amplitudes(self, alpha, beta, gamma, r_break):
         """The same for tensors (n, 1) that are inside the box, without checks: for likelihoods and ``torch.func``."""
-        return self._solve(alpha, beta, gamma, r_break)
+        chunks = zip(*(p.split(CHUNK) for p in (alpha, beta, gamma, r_break)), strict=True)
+        return torch.cat([self._solve(*chunk) for chunk in chunks])
 
     def _inside(self, alpha, beta, gamma, r_break):
         values = {"alpha": alpha, "gamma": gamma, "beta_minus_gamma": beta - gamma, "r_break": r_break}

@@ -51,8 +51,9 @@ def features(alpha, delta, gamma, phase):
 
     The phase is not periodic: at its end the window moves by one.
     """
-    waves = [f(math.pi * k * phase) for k in range(1, 5) for f in (torch.sin, torch.cos)]
-    return torch.cat([torch.log10(alpha), (alpha - 5) / 5, (delta - 1.65) / 1.35, (gamma - 0.6) / 0.6, 2 * phase, *waves], dim=1)
+    angles = phase * torch.arange(1, 5, dtype=phase.dtype, device=phase.device) * math.pi
+    waves = torch.stack([torch.sin(angles), torch.cos(angles)], dim=-1).flatten(1)
+    return torch.cat([torch.log10(alpha), (alpha - 5) / 5, (delta - 1.65) / 1.35, (gamma - 0.6) / 0.6, 2 * phase, waves], dim=1)
 
 
 N_FEATURE = 13
@@ -119,16 +120,16 @@ class Surrogate(nn.Module):
         positions = window(basis, r_break_range)
         self.network = Correction(len(positions), width, depth)
         self.register_buffer("unwhiten", torch.eye(len(positions)))
-        self.first = int(positions[0])
+        # place of each Gaussian of the core in the window, for a break at the first
+        self.register_buffer("core", torch.arange(basis.n_core) - int(positions[0]), persistent=False)
 
     def forward(self, alpha, beta, gamma, r_break):
         amplitudes, density = local_expansion(self.basis, alpha, beta, gamma, r_break)
         nearest, phase = place(self.basis, r_break)
         corrections = self.network(features(alpha, beta - gamma, gamma, phase)) @ self.unwhiten
-        core = torch.arange(self.basis.n_core, device=alpha.device) - nearest - self.first
-        n_core = self.basis.n_core
-        fitted = amplitudes[:, :n_core] + density * torch.gather(corrections, 1, core)
-        return torch.cat([fitted, amplitudes[:, n_core:]], dim=1)
+        here = torch.gather(corrections, 1, self.core - nearest)
+        fitted, wings = amplitudes.tensor_split([self.basis.n_core], dim=1)
+        return torch.cat([fitted + density * here, wings], dim=1)
 
 
 def whitening(step: float, positions, draw) -> torch.Tensor:
