@@ -150,13 +150,14 @@ def symexp(x):
     return torch.sign(x) * 1e-12 * torch.expm1(np.log(10) * torch.abs(x))
 
 
-START = 11.0  # bias of the last layer under symexp, amplitudes of 0.1: about 0 it has no slope
+START = 10.2  # bias of the last layer under symexp, 64 amplitudes of 1/64: about 0 it has no slope
 
 
 class PaperNetwork(nn.Module):
     """The recipe of Yantovski-Barth et al. (2025): fully connected, amplitudes through symexp, no wings.
 
-    The paper gives no widths; these are of the authors' earlier public network, with SELU.
+    The paper gives neither widths nor normalisation: the widths are those of the authors' earlier public network, with SELU, and
+    profiles are normalised to 1 at PIVOT, their innermost and highest point.
 
     Parameters
     ----------
@@ -166,6 +167,7 @@ class PaperNetwork(nn.Module):
         The paper's ablation: amplitudes through symexp, or as they leave the network.
     """
 
+    PIVOT = 1.0  # pc
     WIDTHS = (128, 256, 512, 256, 128)
 
     def __init__(self, basis: Basis, output: str):
@@ -178,6 +180,11 @@ class PaperNetwork(nn.Module):
             nn.init.constant_(self.layers[-1].bias, START)
 
     def forward(self, alpha, beta, gamma, r_break):
+        pivot = torch.full_like(alpha, self.PIVOT)
+        return self.normalised(alpha, beta, gamma, r_break) * torch.exp(nuker.log_surface_density(pivot, alpha, beta, gamma, r_break))
+
+    def normalised(self, alpha, beta, gamma, r_break):
+        """Amplitudes (n, n_gauss) of profiles that are 1 at PIVOT."""
         inputs = torch.cat([(alpha - 5) / 5, (beta - gamma - 1.65) / 1.35, (gamma - 0.6) / 0.6, (r_break - 1000) / 1000], dim=1)
         values = self.layers(inputs)
         return symexp(values) if self.output == "symexp" else values

@@ -19,6 +19,7 @@ from galmass.profiles.grid import nuker_parameters
 
 CHUNK = 128  # nodes solved at a time
 N_VALIDATION = 2048  # held-out nodes behind the validation loss
+WIDEST = 0.25  # gap in the phases of the nodes, in steps: a network with four waves in two steps still bridges it
 N_WHITENING = 2048  # training nodes behind the mean normal matrix
 
 
@@ -41,6 +42,7 @@ class Corrections:
         basis = Basis()
         self.module = Surrogate(basis, box["r_break"], options["width"], options["depth"]).to(devices.best_device())
         self.optimiser = SOAP(self.module.network.parameters(), lr=options["learning_rate"])
+        _require_phases(basis, training, held_out)
         positions = window(basis, box["r_break"])
         factor = whitening(basis.step, positions, lambda: _aligned(basis, training[:N_WHITENING]))
         solved = [_solved(basis, positions, factor, rows, label) for rows in (training, held_out)]
@@ -56,6 +58,17 @@ class Corrections:
     def validation_loss(self):
         """The same on held-out nodes."""
         return mse_loss(self.module.network(self.unseen[0]), self.unseen[1])
+
+
+def _require_phases(basis: Basis, *rows) -> None:
+    """Break radii a whole number of steps apart would show the network one phase alone."""
+    phases = np.unique(np.concatenate([place(basis, torch.from_numpy(r[:, 3:].astype(float)))[1].numpy() for r in rows]))
+    widest = np.max(np.diff(phases, append=phases[0] + 1))
+    if widest > WIDEST:
+        raise InputError(
+            f"the break radii of the grid leave {widest:.0%} of the places between two Gaussians unseen (they are nearly whole steps of "
+            f"{basis.step:.3f} in ln r apart); change deprojection.grid.axes.r_break.count"
+        )
 
 
 def _aligned(basis: Basis, rows):
@@ -78,7 +91,7 @@ def _solved(basis: Basis, positions, factor, rows, label: str):
 
 
 class Profiles:
-    """The recipe of the paper: mean squared error of the surface density in units of Sigma_b, Adam; arguments of `Corrections`."""
+    """The recipe of the paper: mean squared error of the normalised surface density, Adam; arguments of `Corrections`."""
 
     N_RADIUS = 100
 
@@ -87,7 +100,7 @@ class Profiles:
         device = devices.best_device()
         self.module = PaperNetwork(basis, options["output"]).to(device)
         self.optimiser = torch.optim.Adam(self.module.parameters(), lr=options["learning_rate"])
-        self.radii = torch.logspace(0, 4, self.N_RADIUS, device=device)  # 1 pc to 10 kpc
+        self.radii = PaperNetwork.PIVOT * torch.logspace(0, 4, self.N_RADIUS, device=device)  # 1 pc to 10 kpc
         self.shapes = mge.gaussians(self.radii, torch.tensor(basis.sigma, dtype=torch.float32, device=device))
         self.seen, self.unseen = ([torch.from_numpy(v).float().to(device) for v in nuker_parameters(rows)] for rows in (training, held_out))
 
@@ -98,8 +111,8 @@ class Profiles:
         return self._error(self.unseen)
 
     def _error(self, parameters):
-        profile = torch.exp(nuker.log_surface_density(self.radii, *parameters))
-        return mse_loss(self.module(*parameters) @ self.shapes, profile)
+        logs_of_profile = nuker.log_surface_density(self.radii, *parameters)
+        return mse_loss(self.module.normalised(*parameters) @ self.shapes, torch.exp(logs_of_profile - logs_of_profile[:, :1]))
 
 
 RECIPES = {"galmass": Corrections, "paper": Profiles}

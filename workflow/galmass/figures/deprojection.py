@@ -15,7 +15,7 @@ _ERRORS = {"surface_density": "surface density, 1 pc - 10 kpc", "mass": "enclose
 
 def distributions(frame) -> Figure:
     """Share of the profiles whose largest error exceeds a value, by method."""
-    drawn = style.figure(10, 3.6)
+    drawn = style.figure(10, 4)
     axes = drawn.subplots(1, len(_ERRORS), sharey=True)
     for axis, (error, label) in zip(axes, _ERRORS.items(), strict=True):
         for colour, (method, rows) in zip(_COLOURS, frame.groupby("method", sort=False), strict=False):
@@ -24,7 +24,7 @@ def distributions(frame) -> Figure:
         axis.set(xscale="log", yscale="log", xlabel="largest fractional error of a profile [%]", xlim=(1e-5, 1e3))
         axis.set_title(f"{label} ({frame.groupby('method')[error].count().max()} profiles)")
     axes[0].set_ylabel("share of profiles above")
-    axes[0].legend(fontsize=7)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
 
 
