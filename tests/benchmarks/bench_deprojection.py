@@ -1,4 +1,4 @@
-"""Accuracy and speed of deprojections and their velocities against peers, one thread: make bench AREA=deprojection
+"""Accuracy and speed of deprojections and their velocities against peers, on one thread: make bench AREA=deprojection
 
 GALMASS_REAL_DATA=folder, with ngc4697_supermage/ in it, adds the network that the authors used before the paper.
 """
@@ -28,19 +28,41 @@ from scipy import integrate
 from snakemake.utils import update_config
 from threadpoolctl import threadpool_limits
 
-from galmass import deprojection, stores
+from galmass import deprojection, devices, stores
 from galmass.deprojection import evaluation, models, training
 from galmass.discs import velocity
 from galmass.profiles import grid, mge, nuker
 from galmass.units import G
 
-N_PROFILES, N_EXACT, SEED = 100_000, 500, 20251124  # a seed that no training or evaluation of the workflow has
-WEIGHTS = models.COMMITTED if models.COMMITTED.is_file() else ROOT / "results" / "deprojection" / "surrogate.safetensors"
+N_PROFILES, N_EXACT, SEED = 100_000, 500, 20251124  # a seed of nothing else
 QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}
-SURFACE_GOALS = {"surrogate": (0.02, 0.25, 0.6), "direct": (0.0005, 0.1, 0.25)}  # %: median, 99 %, max
-VELOCITY_GOALS = {"velocity": (0.15, 1.2), "velocity_20pc_2kpc": (0.02, 0.3)}  # %: median, 99 %
+SURFACE_GOALS = {"surrogate": (0.02, 0.25, 0.6), "direct": (0.0005, 0.1, 0.25)}  # %
+VELOCITY_GOALS = {"velocity": (0.15, 1.2), "velocity_20pc_2kpc": (0.02, 0.3)}  # %, median and 99 %
 RANGES = {"velocity": "2 pc - 5 kpc", "velocity_20pc_2kpc": "20 pc - 2 kpc"}
-CHUNKS = (256, 1024, 4096, N_PROFILES)
+DISTANCE = 11.4  # Mpc, where peers take arcseconds
+PC = DISTANCE * math.pi / 0.648  # per arcsec
+
+
+def row(value, unit: str, goal: str, met: bool, peer: str | None = None, **more) -> dict:
+    return {"value": value, "unit": unit, "goal": goal, "met": bool(met), "peer": peer, **more}
+
+
+def digits(value) -> float:
+    return float(f"{value:.3g}")
+
+
+def spread(errors) -> dict:
+    """Median, 99th percentile and largest of fractional errors [%]."""
+    return {name: digits(100 * np.nanquantile(errors, q)) for name, q in QUANTILES.items()}
+
+
+def within(found: dict, goals) -> bool:
+    return all(v <= goal for v, goal in zip(found.values(), goals, strict=False))
+
+
+def against(theirs: dict, ours: dict) -> dict:
+    """The peer's numbers and how many times ours they are."""
+    return {"ratio": {name: digits(theirs[name] / ours[name]) for name in ours}, "peer_value": theirs}
 
 
 @cache
@@ -62,138 +84,95 @@ def reference() -> evaluation.Reference:
     return evaluation.Reference(profiles(), N_EXACT)
 
 
-def spread(errors) -> dict:
-    """Median, 99th percentile and largest of fractional errors [%], three digits."""
-    return {name: float(f"{100 * np.quantile(errors[~np.isnan(errors)], q):.3g}") for name, q in QUANTILES.items()}
-
-
-def within(found: dict, goals) -> bool:
-    return all(v <= goal for v, goal in zip(found.values(), goals, strict=False))
-
-
-def ratios(ours: dict, theirs: dict) -> dict:
-    return {name: float(f"{theirs[name] / ours[name]:.3g}") for name in ours}
-
-
-def percent(fraction) -> float:
-    return float(f"{100 * float(fraction):.3g}")
-
-
 @cache
 def errors_of(method: str) -> dict:
-    """Errors of all profiles, exact velocities for the first of them."""
-    return evaluation.errors(*evaluation.methods({"surrogate": WEIGHTS})[method], profiles(), reference())
+    """Errors of all profiles, those of the velocity for the first of them; the surrogate in float32, as it is used."""
+    loaded, kind = deprojection.load(method=method), torch.float32 if method == "surrogate" else torch.float64
+    return evaluation.errors(loaded.basis, lambda *p: loaded.amplitudes(*(v.to(kind) for v in p)), profiles(), reference())
 
 
 def supermage(dtype):
-    """Their Nuker model with 64 Gaussians and their defaults; our G."""
+    """Their module, and their Nuker model with 64 Gaussians and their defaults but our G."""
     from supermage.simulators import velocity_models
 
-    return velocity_models, velocity_models.NukerMGE(64, distance_Mpc=11.4, soft=0.1, device="cpu", dtype=dtype, G=G)
+    return velocity_models, velocity_models.NukerMGE(64, distance_Mpc=DISTANCE, soft=0.1, device="cpu", dtype=dtype, G=G)
 
 
 @cache
 def supermage_errors() -> dict:
     """Of their projector, in float64, and of the velocities that their quadrature gives; v^2 <= 0 counts as 100 %."""
     code, model = supermage(torch.float64)
-    sigma = model.projector.sigma_grid
+    sigma, radii = model.projector.sigma_grid, evaluation.VELOCITY_RADII
 
     def solve(alpha, beta, gamma, r_break):
         return model.projector.surf_from_profile(code.nuker_profile_torch_1d(model.projector.r_grid, 1.0, r_break, alpha, beta, gamma))
 
-    found = evaluation.errors(SimpleNamespace(sigma=sigma.numpy()), solve, profiles())
-    radii, q, one = torch.from_numpy(evaluation.VELOCITY_RADII), torch.full_like(sigma, evaluation.Q_INTR), torch.ones(1, dtype=torch.float64)
-    rest = (sigma, q, one, evaluation.INCLINATION * one, -math.inf * one)
-    speeds = torch.stack([model.MGE.radial_velocity(radii, surf, *rest) for surf in solve(*(p[:N_EXACT] for p in profiles()))])
-    off = np.abs(np.nan_to_num(speeds.numpy()) / reference().velocity - 1)
-    near = (evaluation.VELOCITY_RADII >= evaluation.INNER) & (evaluation.VELOCITY_RADII <= evaluation.OUTER)
+    found, one = evaluation.errors(SimpleNamespace(sigma=sigma.numpy()), solve, profiles()), torch.ones(1, dtype=torch.float64)
+    rest = sigma, torch.full_like(sigma, evaluation.Q_INTR), one, evaluation.INCLINATION * one, -math.inf * one
+    speeds = [model.MGE.radial_velocity(torch.from_numpy(radii), surf, *rest) for surf in solve(*(p[:N_EXACT] for p in profiles()))]
+    off = np.abs(np.nan_to_num(torch.stack(speeds).numpy()) / reference().velocity - 1)
+    near = (radii >= evaluation.INNER) & (radii <= evaluation.OUTER)
     return found | {"velocity": off.max(1), "velocity_20pc_2kpc": off[:, near].max(1)}
 
 
 def surface(method: str) -> dict:
     """Largest fractional error of the surface density of each profile on 1 pc - 10 kpc."""
     found, theirs, goals = errors_of(method), supermage_errors(), SURFACE_GOALS[method]
-    value, peer, negative = spread(found["surface_density"]), spread(theirs["surface_density"]), percent(found["negative"].mean())
-    return {
-        "value": value,
-        "unit": "%",
-        "goal": f"<= {' / '.join(map(str, goals))} %" + ", negative density <= 0.1 %" * (method == "direct"),
-        "met": within(value, goals) and (method != "direct" or negative <= 0.1),
-        "peer": "supermage 1.0.3 ridge projector, 64 Gaussians, float64",
-        "ratio": ratios(value, peer),
-        "peer_value": peer,
-        "negative_percent": negative,
-        "peer_negative_percent": percent(theirs["negative"].mean()),
-        "n": N_PROFILES,
-        **({"weights": WEIGHTS.name, "nodes_of_the_grid": models.load(WEIGHTS)[1]["grid"]["n_node"]} if method == "surrogate" else {}),
-    }
+    value, negative = spread(found["surface_density"]), digits(100 * found["negative"].mean())
+    goal, met, about = f"<= {goals} %", within(value, goals), {"negative_percent": negative, "n": N_PROFILES}
+    if method == "direct":
+        goal, met = f"{goal}, negative density <= 0.1 %", met and negative <= 0.1
+    about |= against(spread(theirs["surface_density"]), value) | {"peer_negative_percent": digits(100 * theirs["negative"].mean())}
+    return row(value, "%", goal, met, "supermage 1.0.3 ridge projector, 64 Gaussians, float64", **about)
 
 
 def earlier_network(folder: Path, n: int = 20_000, chunk: int = 500) -> dict:
-    """The authors' network of 30 Gaussians in units of the break radius; no goal, a peer.
+    """The authors' network of 30 Gaussians in units of the break radius.
 
     Its grid as in the notebook of supermage 0.6.0: 0.05 to 100 break radii, over sqrt(3), in the middle of 30 bins.
     """
     weights = {name: torch.from_numpy(v).double() for name, v in np.load(folder / "model_symlog_final_weights.npz").items()}
     low, high = (math.log10(r / math.sqrt(3)) for r in (0.05, 100.0))
     sigma = 10 ** (low + (high - low) * (torch.arange(30, dtype=torch.float64) + 0.5) / 30)
-    everywhere, inside = [], []
+    errors = []
     for alpha, beta, gamma, r_break in zip(*(p[:n].split(chunk) for p in profiles()), strict=True):
         hidden = torch.cat([alpha, beta, gamma], dim=1)
         for k in range(6):
-            hidden = torch.nn.functional.linear(hidden if k == 0 else torch.selu(hidden), weights[f"layer{k}_W"], weights[f"layer{k}_b"])
-        amplitudes = torch.sign(hidden) * 1e-12 * (10 ** hidden.abs() - 1)
-        x = torch.from_numpy(evaluation.SURFACE_RADII) / r_break
+            hidden = torch.nn.functional.linear(torch.selu(hidden) if k else hidden, weights[f"layer{k}_W"], weights[f"layer{k}_b"])
+        amplitudes, x = torch.sign(hidden) * 1e-12 * (10 ** hidden.abs() - 1), torch.from_numpy(evaluation.SURFACE_RADII) / r_break
         found = (amplitudes[:, None, :] * torch.exp(-0.5 * (x[..., None] / sigma) ** 2)).sum(-1)
         error = (found * torch.exp(-nuker.log_density_at(torch.log(x), alpha, beta, gamma)) - 1).abs()
-        everywhere.append(error.amax(1))
-        inside.append(torch.where((x >= 0.05) & (x <= 100), error, 0).amax(1))
-    value, own = (spread(torch.cat(v).numpy()) for v in (everywhere, inside))
-    ours = spread(errors_of("surrogate")["surface_density"])
-    return {
-        "value": value,
-        "unit": "%",
-        "goal": "none: a peer of the surrogate",
-        "met": all(ours[k] <= value[k] for k in ours),
-        "peer": "surrogate",
-        "ratio": ratios(ours, value),
-        "on_its_0.05_to_100_break_radii": own,
-        "n": n,
-    }
+        errors.append(torch.stack([error.amax(1), torch.where((x >= 0.05) & (x <= 100), error, 0).amax(1)]))
+    theirs, on_its_range = (spread(v.numpy()) for v in torch.cat(errors, dim=1))
+    value = spread(errors_of("surrogate")["surface_density"])
+    met, about = within(value, theirs.values()), against(theirs, value) | {"peer_on_0.05_to_100_break_radii": on_its_range, "peer_n": n}
+    return row(value, "%", "better than the peer", met, "the authors' network before the paper, 30 Gaussians", **about)
 
 
 def velocities(method: str, column: str) -> dict:
     """Largest fractional error of v_c of each profile, q = 0.6, against the exact deprojection."""
-    value, peer, goals = spread(errors_of(method)[column]), spread(supermage_errors()[column]), VELOCITY_GOALS[column]
-    return {
-        "value": value,
-        "unit": "%",
-        "goal": f"<= {' / '.join(map(str, goals))} % (median / 99 %)",
-        "met": within(value, goals),
-        "peer": "supermage 1.0.3 projector and quadrature, 64 Gaussians, float64",
-        "ratio": ratios(value, peer),
-        "peer_value": peer,
-        "n": N_EXACT,
-    }
+    value, goals = spread(errors_of(method)[column]), VELOCITY_GOALS[column]
+    about, peer = against(spread(supermage_errors()[column]), value), "supermage 1.0.3 projector and quadrature, 64 Gaussians, float64"
+    return row(value, "%", f"<= {goals} % (median, 99 %)", within(value, goals), peer, n=N_EXACT, **about)
 
 
 def build_grid(folder: Path) -> dict:
-    """In a process of its own, for its peak memory; not ru_maxrss, which a child inherits."""
+    """In a process of its own, for its peak memory; VmHWM, because ru_maxrss begins at that of the parent."""
     config, start = settings("config/nuker.yaml"), time.perf_counter()
     options = config["deprojection"]["grid"]
     arrays = grid.build(options["axes"], options["held_out"], config["seeds"]["nuker_grid"])
     stores.write_arrays(folder / "grid.zarr", arrays, {"axes": options["axes"]})
-    seconds = time.perf_counter() - start
+    took = time.perf_counter() - start
     peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    return {"seconds": round(seconds, 2), "peak_gb": round(peak / 1e6, 3), "file_mb": round(size / 1e6, 1), "nodes": len(arrays["held_out"][0])}
+    return {"s": digits(took), "GB": digits(peak / 1e6), "MB on disk": digits(size / 1e6), "nodes": len(arrays["held_out"][0])}
 
 
 def full_grid() -> dict:
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         value = pool.submit(build_grid, Path(folder)).result()
-    met = value["seconds"] <= 60 and value["peak_gb"] <= 2 and value["file_mb"] <= 500 and value["nodes"] == 6_250_000
-    return {"value": value, "unit": "s, GB, MB", "goal": "<= 60 s, <= 2 GB, <= 500 MB", "met": met, "peer": None}
+    met = within(value, (60, 2, 500)) and value["nodes"] == 6_250_000
+    return row(value, "", "<= 60 s, <= 2 GB, <= 500 MB", met)
 
 
 def seconds(call) -> float:
@@ -209,51 +188,32 @@ def gradient(call, leaves):
     return torch.autograd.grad(call(*leaves).sum(), leaves)
 
 
-def cost(solve, parameters, chunk: int = N_PROFILES) -> dict:
-    """Microseconds a point: forward, and forward with gradients in all parameters."""
-    parts = list(zip(*(p.split(chunk) for p in parameters), strict=True))
+def costs(call, arguments, unit: float = 1e-6) -> dict:
+    """Time of a call for lists of tensors, one after the other: forward, and forward with gradients in all tensors."""
 
     def forward():
         with torch.no_grad():
-            for part in parts:
-                solve(*part)
+            for tensors in arguments:
+                call(*tensors)
 
     def backward():
-        for part in parts:
-            gradient(solve, part)
+        for tensors in arguments:
+            gradient(call, tensors)
 
-    return {name: float(f"{1e6 * seconds(call) / len(parameters[0]):.3g}") for name, call in (("forward", forward), ("with_gradient", backward))}
+    return {"forward": digits(seconds(forward) / unit), "with_gradient": digits(seconds(backward) / unit)}
 
 
 def surrogate_cost(n: int, limit: float, n_direct: int) -> dict:
     """Time of the surrogate in float32 against that of the direct solution (float64 inside)."""
-    ours, direct = deprojection.load(WEIGHTS), deprojection.load(method="direct")
+    ours, direct = deprojection.load(), deprojection.load(method="direct")
     parameters = [p[:n].float() for p in profiles()]
-    by_chunk = {chunk: cost(ours.amplitudes, parameters, chunk) for chunk in CHUNKS if chunk <= n} or {n: cost(ours.amplitudes, parameters)}
-    chunk, value = min(by_chunk.items(), key=lambda entry: entry[1]["forward"])
-    peer = cost(direct.amplitudes, [p[:n_direct] for p in parameters])
-    return {
-        "value": value,
-        "unit": "us a point",
-        "goal": f"<= {limit:g} us, with gradients <= {3 * limit:g} us",
-        "met": value["forward"] <= limit and value["with_gradient"] <= 3 * limit,
-        "peer": "direct",
-        "ratio": ratios(value, peer),
-        "peer_value": peer,
-        "gradient_over_forward": round(value["with_gradient"] / value["forward"], 2),
-        "checked_call": cost(ours, parameters, chunk),
-        "chunk": chunk,
-        "by_chunk": by_chunk,
-    }
-
-
-def example() -> tuple:
-    """Amplitudes (float64), sigma, q, inclination, mass, softening of the example of the configuration, and its Nuker parameters."""
-    e = settings()["deprojection"]["example"]
-    parameters = e["alpha"], e["gamma"] + e["beta_minus_gamma"], e["gamma"], e["r_break_pc"]
-    expanded = deprojection.load(WEIGHTS)
-    amplitudes = 10 ** e["log_sigma_break"] * expanded(*(torch.tensor(v, dtype=torch.float64) for v in parameters))
-    return amplitudes, expanded.sigma, e["q_intr"], math.radians(e["inclination_deg"]), e["log_m_bh"], e["softening_pc"], parameters
+    chunks = {size: list(zip(*(p.split(size) for p in parameters), strict=True)) for size in (256, 1024, 4096, n) if size <= n}
+    by_chunk = {size: costs(ours.amplitudes, parts, 1e-6 * n) for size, parts in chunks.items()}
+    value = by_chunk[n]  # as the library does it
+    about = against(costs(direct.amplitudes, [[p[:n_direct] for p in parameters]], 1e-6 * n_direct), value)
+    about |= {"gradient_over_forward": digits(value["with_gradient"] / value["forward"]), "checked_call": costs(ours, chunks[n], 1e-6 * n)}
+    goal = f"<= {limit} us, with gradients <= {3 * limit} us"
+    return row(value, "us a point", goal, within(value, (limit, 3 * limit)), "direct", **about, by_chunk=by_chunk)
 
 
 def mge_vcirc():
@@ -265,10 +225,9 @@ def mge_vcirc():
     return importlib.import_module("jampy.mge.mge_vcirc").mge_vcirc
 
 
-def converged(radius, amplitudes, sigma, q: float, inclination: float) -> np.ndarray:
-    """v_c^2 of the Gaussians by adaptive quadrature of the homoeoid integral over ln t, to 1e-9 of its largest value times radius."""
+def converged(radius, amplitudes, sigma, q: float, q_obs: float) -> np.ndarray:
+    """v_c^2 of the Gaussians by adaptive quadrature of the homoeoid integral over ln t."""
     x = radius / sigma[:, None]
-    q_obs = math.hypot(q * math.sin(inclination), math.cos(inclination))
 
     def integrand(ln_t):
         t = math.exp(ln_t)
@@ -279,111 +238,63 @@ def converged(radius, amplitudes, sigma, q: float, inclination: float) -> np.nda
 
 def circular_velocity() -> dict:
     """v_c on 400 radii of 1 pc - 10 kpc with all Gaussians and a black hole, float32, of the example of the configuration."""
-    amplitudes, sigma, q, inclination, log_mass, softening, nuker_parameters = example()
-    radius, distance = np.geomspace(1.0, 1e4, 400), 11.4
-    leaves = [torch.as_tensor(v, dtype=torch.float32) for v in (amplitudes, q, inclination, log_mass, softening)]
-    radius32, sigma32 = torch.from_numpy(radius).float(), sigma.float()
-    table = velocity.VelocityTable(sigma, 1.0, 1e4, torch.float32)
-
-    def unchecked(amplitudes, *rest):
-        return velocity.speed(velocity.squared_velocity(radius32, amplitudes, sigma32, *rest, table=table))
-
-    def public(amplitudes, *rest):
-        return velocity.circular_velocity(radius32, amplitudes, sigma32, *rest)
-
-    ours = public(*leaves).double().numpy()
-    hole = velocity.black_hole_squared(*(torch.as_tensor(v, dtype=torch.float64) for v in (radius, log_mass, softening))).numpy()
-    exact = np.sqrt(converged(radius, amplitudes.numpy(), sigma.numpy(), q, inclination) + hole)
-    vcirc, pc = mge_vcirc(), distance * math.pi / 0.648  # per arcsec
-    q_obs = np.full(len(sigma), float(mge.observed_axial_ratio(torch.tensor(q), torch.tensor(inclination))))
-    theirs = partial(vcirc, amplitudes.numpy(), sigma.numpy() / pc, q_obs, math.degrees(inclination), 10**log_mass, distance, radius / pc, soft=softening / pc)
-    differences = {
-        "from_quadrature": float(np.abs(ours / exact - 1).max()),
-        "from_jampy": float(np.abs(ours / (theirs() * math.sqrt(G / 0.004301)) - 1).max()),  # their G
-    }
-    times = {name: {"forward": seconds(lambda f=f: f(*leaves)), "with_gradient": seconds(lambda f=f: gradient(f, leaves))} for name, f in
-             (("circular_velocity", public), ("table", unchecked))}  # fmt: skip
-    value = {name: {key: float(f"{1e3 * t:.3g}") for key, t in entry.items()} for name, entry in times.items()}
-    peer = {"forward": 1e3 * (t := supermage_velocity(radius32, nuker_parameters))[0], "with_gradient": 1e3 * t[1]}
-    return {
-        "value": value,
-        "unit": "ms",
-        "goal": "circular_velocity <= 2 ms, equal to jampy and a converged quadrature to 1e-4",
-        "met": value["circular_velocity"]["forward"] <= 2 and max(differences.values()) <= 1e-4,
-        "peer": "supermage 1.0.3 NukerMGE.velocity, 64 Gaussians, defaults, float32",
-        "ratio": ratios(value["circular_velocity"], peer),
-        "peer_value": {name: round(v, 1) for name, v in peer.items()},
-        "jampy_ms": round(1e3 * seconds(theirs), 1),
-        "n_gauss": len(sigma),
-        **differences,
-    }
-
-
-def supermage_velocity(radius, nuker_parameters) -> tuple[float, float]:
-    """Seconds of their velocity at their defaults, Nuker profile included: forward, with gradient."""
-    alpha, beta, gamma, r_break = nuker_parameters
-    e, model = settings()["deprojection"]["example"], supermage(torch.float32)[1]
-    values = (
-        math.radians(e["inclination_deg"]),
-        e["q_intr"],
-        e["log_m_bh"],
-        alpha,
-        gamma - beta,
-        gamma,
-        r_break * 0.648 / (math.pi * 11.4),
-        e["log_sigma_break"],
-    )
-    leaf = [torch.tensor(values)]
-    return seconds(lambda: model.velocity(radius, params=leaf[0])), seconds(lambda: gradient(lambda p: model.velocity(radius, params=p), leaf))
+    e, expanded, radius = settings()["deprojection"]["example"], deprojection.load(), np.geomspace(1.0, 1e4, 400)
+    q, inclination, log_mass, softening = e["q_intr"], math.radians(e["inclination_deg"]), e["log_m_bh"], e["softening_pc"]
+    shape = e["alpha"], e["gamma"] + e["beta_minus_gamma"], e["gamma"], e["r_break_pc"]
+    sigma, amplitudes = expanded.sigma.numpy(), 10 ** e["log_sigma_break"] * expanded(*map(partial(torch.tensor, dtype=torch.float64), shape)).numpy()
+    q_obs = float(mge.observed_axial_ratio(torch.tensor(q, dtype=torch.float64), torch.tensor(inclination, dtype=torch.float64)))
+    leaves, radius32 = [torch.as_tensor(v, dtype=torch.float32) for v in (amplitudes, q, inclination, log_mass, softening)], torch.from_numpy(radius).float()
+    table, sigma32 = velocity.VelocityTable(sigma, 1.0, 1e4, torch.float32), torch.from_numpy(sigma).float()
+    public = partial(velocity.circular_velocity, radius32)
+    ours = public(leaves[0], sigma32, *leaves[1:]).double().numpy()
+    exact = np.sqrt(converged(radius, amplitudes, sigma, q, q_obs) + G * 10**log_mass * radius**2 / (radius**2 + softening**2) ** 1.5)
+    observed = amplitudes, sigma / PC, np.full(len(sigma), q_obs), math.degrees(inclination), 10**log_mass, DISTANCE, radius / PC
+    jampy = partial(mge_vcirc(), *observed, soft=softening / PC)
+    off = {"from_quadrature": digits(np.abs(ours / exact - 1).max()), "from_jampy": digits(np.abs(ours / jampy() * math.sqrt(0.004301 / G) - 1).max())}
+    value = costs(lambda a, *rest: public(a, sigma32, *rest), [leaves], 1e-3)
+    unchecked = costs(lambda a, *rest: velocity.speed(velocity.squared_velocity(radius32, a, sigma32, *rest, table=table)), [leaves], 1e-3)
+    theirs = torch.tensor([inclination, q, log_mass, shape[0], shape[2] - shape[1], shape[2], shape[3] / PC, e["log_sigma_break"]])
+    model = supermage(torch.float32)[1]
+    about = off | against(costs(lambda p: model.velocity(radius32, params=p), [[theirs]], 1e-3), value) | {"table": unchecked, "n_gauss": len(sigma)}
+    goal, peer = "<= 2 ms, equal to jampy 9.0.2 and to a converged quadrature to 1e-4", "supermage 1.0.3 NukerMGE.velocity, 64 Gaussians, its defaults, float32"
+    return row(value, "ms", goal, value["forward"] <= 2 and max(off.values()) <= 1e-4, peer, jampy_ms=digits(1e3 * seconds(jampy)), **about)
 
 
 def workflow() -> dict:
     """`snakemake deprojection` after set-up, on two cores, in a clone; its start is in the default anyway."""
-    clone, before = prepared(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    clone, before = prepared(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     try:
         took = snakemake(clone, "--cores", "2", "--resources", "gpu=2", "deprojection")
     finally:
         shutil.rmtree(clone.parent)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"value": round(took, 1), "unit": "s", "goal": "<= 30 s", "met": took <= 30, "peer": None, "processor_s": round(processor, 1)}
+    return row(digits(took), "s", "<= 30 s", took <= 30, processor_s=digits(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before))
 
 
 def train() -> dict:
     """The training behind the committed weights, on the full grid, and the errors of what comes out."""
     config = settings("config/nuker.yaml")
-    options, seeds = config["deprojection"], config["seeds"]
-    arrays = grid.build(options["grid"]["axes"], options["grid"]["held_out"], seeds["nuker_grid"])
-    box = {name: [axis["low"], axis["high"]] for name, axis in options["grid"]["axes"].items()}
-    recipe = {"recipe": "galmass", **options["recipes"]["galmass"]}
+    options, axes, recipe = config["deprojection"], config["deprojection"]["grid"]["axes"], config["deprojection"]["recipes"]["galmass"]
+    arrays = grid.build(axes, options["grid"]["held_out"], config["seeds"]["nuker_grid"])
+    box, nodes, held_out = {name: [axis["low"], axis["high"]] for name, axis in axes.items()}, arrays["parameters"][0], arrays["held_out"][0]
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
-        module, history = training.train(arrays["parameters"][0], arrays["held_out"][0], box, recipe, seeds["deprojection"], scratch)
+        module, history = training.train(nodes, held_out, box, {"recipe": "galmass", **recipe}, config["seeds"]["deprojection"], scratch)
         minutes = (time.perf_counter() - start) / 60
     module.requires_grad_(False).eval()
     found = evaluation.errors(module.basis, lambda *p: module(*(v.float() for v in p)), profiles(), reference())
-    reached = {name: spread(found[name]) for name in ("surface_density", *VELOCITY_GOALS)}
     goals = {"surface_density": SURFACE_GOALS["surrogate"], **VELOCITY_GOALS}
-    return {
-        "value": round(minutes, 2),
-        "unit": "min",
-        "goal": "<= 15 min on two cores, to the goals of the surrogate",
-        "met": minutes <= 15 and all(within(reached[name], goals[name]) for name in goals),
-        "peer": "the paper: 10 h on an RTX 4060 Ti",
-        "ratio": round(600 / minutes, 1),
-        "reached_percent": reached,
-        "device": str(training.devices.best_device()),
-        "threads": torch.get_num_threads(),
-        "validation_loss": history[-1]["validation_loss"],
-    }
+    reached = {name: spread(found[name]) for name in goals}
+    met = minutes <= 15 and all(within(reached[name], goals[name]) for name in goals)
+    about = {"ratio": digits(600 / minutes), "reached_percent": reached, "held_out_loss": history[-1]["validation_loss"], "nodes": len(nodes)}
+    goal, peer = "<= 15 min on two cores, to the goals of the surrogate", "the paper: 10 h on an RTX 4060 Ti"
+    return row(digits(minutes), "min", goal, met, peer, **about, device=str(devices.best_device()), threads=torch.get_num_threads())
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    devices.use_threads(1)
     rows = {f"{method}, surface density": partial(surface, method) for method in SURFACE_GOALS}
-    data = os.environ.get("GALMASS_REAL_DATA")
-    if data:
-        rows["authors' earlier network"] = partial(earlier_network, Path(data) / "ngc4697_supermage")
+    if "GALMASS_REAL_DATA" in os.environ:
+        rows["surrogate and the authors' earlier network"] = partial(earlier_network, Path(os.environ["GALMASS_REAL_DATA"]) / "ngc4697_supermage")
     else:
         print("skipped: the authors' earlier network; GALMASS_REAL_DATA does not say where their file is")
     rows |= {f"{method}, v_c on {RANGES[column]}": partial(velocities, method, column) for column in VELOCITY_GOALS for method in SURFACE_GOALS}

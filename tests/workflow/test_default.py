@@ -1,6 +1,7 @@
 """The embedded default at full size, once: real galaxies, real numbers."""
 
 import csv
+import json
 
 import pytest
 
@@ -34,6 +35,19 @@ def test_network_beats_its_baselines_on_held_out_galaxies(default):
         assert float(row["CRPS [dex]"]) <= float(row["CRPS of boosting + colours"])
         # 5 % limit of a calibrated density, and a margin for the validation galaxies that the recalibration rests on
         assert float(row["PIT KS"]) <= 1.36 / int(row["test galaxies"]) ** 0.5 + 0.01
+
+
+def test_deprojection_is_as_good_as_the_readme_says(default):
+    clone, _ = default
+    errors = json.loads((clone.path / "results" / "deprojection" / "errors.json").read_text())["methods"]
+    goals = {"committed weights": (2e-4, 2.5e-3, 6e-3), "direct": (5e-6, 1e-3, 2.5e-3), "surrogate, trained in this run": (2e-3, 3e-2, 0.2)}
+    for method, limits in goals.items():
+        found = errors[method]["surface_density"]
+        assert all(found[key] <= limit for key, limit in zip(("median", "p99", "largest"), limits, strict=True)), method
+    for method in ("committed weights", "direct"):
+        assert errors[method]["velocity"]["p99"] <= 0.012
+        assert errors[method]["velocity_20pc_2kpc"]["p99"] <= 0.003
+        assert errors[method]["negative_fraction"] <= 1e-3
 
 
 def test_second_run_does_nothing(default):

@@ -92,3 +92,9 @@ def test_rooms_import_only_from_rooms_before_them():
         for file in (ROOT / "workflow" / "galmass" / room).glob("*.py"):
             used = {name.split(".")[1] for name in imported_names(file) if name.startswith("galmass.")} & set(rooms)
             assert used <= before | {room}, file
+
+
+def test_the_workflow_imports_from_the_module_that_holds_the_code():
+    """`galmass.deprojection.load` is found only when it is asked for: a rule that used it would not rerun after its edits."""
+    files = [*(ROOT / "workflow" / "scripts").glob("*.py"), *(ROOT / "workflow" / "galmass").rglob("*.py")]
+    assert not [file.name for file in files if "galmass.deprojection.load" in imported_names(file)]

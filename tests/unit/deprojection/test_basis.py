@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import gamma as gamma_function
 
-from galmass.deprojection.basis import DEGREE, WEIGHTS, Basis, design, local_amplitudes, local_expansion
+from galmass.deprojection.basis import DEGREE, DOMAIN, WEIGHTS, Basis, design, local_amplitudes, local_expansion
 from galmass.profiles import abel, mge, nuker
 
 from .conftest import column
@@ -16,13 +16,18 @@ from .conftest import column
 # so many wings that what they leave out, (r / sigma_last)^(2 + s), is 1e-15 at 10 kpc even for flat profiles
 WIDE = Basis(n_inner=100, n_outer=100)
 RADII = torch.logspace(0, 4, 81, dtype=torch.float64)
-POLYNOMIAL = 5e-8  # g(s) is a polynomial of degree 16 on [0, 5]; see test_weights
+POLYNOMIAL = 3e-8  # error of g(s) as a polynomial on the slopes of the box; see test_weights
 SLOPES = [0.05, 0.5, 1.0, 1.5, 1.9, 2.3, 3.0, 4.2]
 
 
 def power_law(basis, s):
     """Amplitudes of r^-s in units of r_break = 100 pc; beta - gamma = 0 is no Nuker profile, 1e-12 is."""
     return local_expansion(basis, *column(1.0, s + 1e-12, s, 100.0))[0][0]
+
+
+def tolerance(s):
+    """The error of g as a fraction of it: g falls as s for flat profiles."""
+    return POLYNOMIAL / (2 ** (1 - s / 2) / gamma_function(s / 2))
 
 
 def error(basis, amplitudes, *parameters):
@@ -79,7 +84,7 @@ def test_design_is_every_gaussian_at_every_radius(basis):
 @pytest.mark.parametrize("s", SLOPES)
 def test_surface_density_of_a_power_law(s):
     found = mge.surface_density(RADII, power_law(WIDE, s), torch.from_numpy(WIDE.sigma)) * (RADII / 100) ** s
-    np.testing.assert_allclose(found.numpy(), 1, rtol=POLYNOMIAL)
+    np.testing.assert_allclose(found.numpy(), 1, rtol=tolerance(s))
 
 
 @pytest.mark.parametrize("s", SLOPES)
@@ -87,7 +92,7 @@ def test_density_of_a_power_law(s):
     found = mge.density(RADII, power_law(WIDE, s), torch.from_numpy(WIDE.sigma)).numpy()
     expected = gamma_function((s + 1) / 2) / (gamma_function(s / 2) * np.sqrt(np.pi)) * 100.0**s * RADII.numpy() ** (-1 - s)
     # flat profiles: the density lacks (r / sigma_last)^(1 + s), 1e-12 at s = 0.05
-    np.testing.assert_allclose(found, expected, rtol=POLYNOMIAL)
+    np.testing.assert_allclose(found, expected, rtol=tolerance(s))
 
 
 @pytest.mark.parametrize("s", [0.05, 0.5, 1.0, 1.9])
@@ -95,14 +100,14 @@ def test_mass_of_a_power_law(s):
     radius = torch.logspace(-1, 4, 11, dtype=torch.float64)
     found = mge.enclosed_mass(radius, power_law(WIDE, s), torch.from_numpy(WIDE.sigma)).numpy()
     density = gamma_function((s + 1) / 2) / (gamma_function(s / 2) * np.sqrt(np.pi)) * 100.0**s
-    np.testing.assert_allclose(found, 4 * np.pi * density * radius.numpy() ** (2 - s) / (2 - s), rtol=POLYNOMIAL)
+    np.testing.assert_allclose(found, 4 * np.pi * density * radius.numpy() ** (2 - s) / (2 - s), rtol=tolerance(s))
 
 
 @pytest.mark.parametrize("s", [0.05, 1.0, 3.0])
 def test_wings_of_the_default_reach_beyond_the_box(basis, s):
     """A hundred times fewer Gaussians than WIDE: (r / sigma_last)^(2 + s) is missing outside, 3e-6 at 10 kpc for a flat profile."""
     found = mge.surface_density(RADII, power_law(basis, s), torch.from_numpy(basis.sigma)) * (RADII / 100) ** s
-    assert (found - 1).abs().max() < POLYNOMIAL + (1e4 / np.sort(basis.sigma)[-2]) ** (2 + s)
+    assert (found - 1).abs().max() < tolerance(s) + (1e4 / np.sort(basis.sigma)[-2]) ** (2 + s)
 
 
 @pytest.mark.parametrize("parameters", [(1.0, 1.6, 0.7, 150.0), (0.3, 1.3, 1.0, 50.0), (0.1, 1.0, 0.5, 2.0), (0.1, 0.301, 0.001, 2000.0)])
@@ -111,8 +116,8 @@ def test_innermost_wing_holds_the_mass_of_the_cusp(basis, parameters):
     radius = np.array([0.05, 0.2])
     profile = nuker.Nuker(*(np.array([[v]]) for v in parameters))
     found = mge.enclosed_mass(torch.from_numpy(radius), local_expansion(basis, *column(*parameters))[0], torch.from_numpy(basis.sigma))
-    # the cusp there still bends in the shallow cases: the next order of the local expansion, alpha^3
-    np.testing.assert_allclose(found.numpy(), abel.enclosed_mass(profile, radius), rtol=1e-4)
+    # the cusp still bends in the shallow cases: the sum inwards takes the curvature as constant; without it 1 % of the mass is missing
+    np.testing.assert_allclose(found.numpy(), abel.enclosed_mass(profile, radius), rtol=1e-3)
 
 
 # --- order of the local expansion
@@ -157,12 +162,12 @@ def test_slope_and_its_derivative_are_those_of_the_profile():
     torch.testing.assert_close(density, torch.exp(nuker.log_surface_density(torch.exp(ln_x), alpha, beta, gamma, 1.0)), rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize(("column_of_weights", "derivative", "tolerance"), [(0, 0, 5e-8), (1, 2, 1e-4), (2, 3, 1e-3), (3, 4, 1e-2)])
+@pytest.mark.parametrize(("column_of_weights", "derivative", "tolerance"), [(0, 0, POLYNOMIAL), (1, 2, 1e-4), (2, 3, 1e-3), (3, 4, 1e-2)])
 def test_weights(column_of_weights, derivative, tolerance):
-    """Every derivative of an interpolant loses a factor of about ten; s', s'', s'^2 that multiply them are small where the expansion is used."""
-    s = np.linspace(0, 5, 21)
+    """Every derivative of the interpolant loses a factor of about ten; s', s'', s'^2 that multiply them are small where the expansion is used."""
+    s = np.linspace(*DOMAIN, 21)
     exact = [float(mpmath.diff(lambda u: 2 ** (1 - u / 2) * mpmath.rgamma(u / 2), v, derivative)) for v in s]
-    found = np.polynomial.polynomial.polyval((s - 2.5) / 2.5, WEIGHTS[:, column_of_weights].numpy())
+    found = np.polynomial.polynomial.polyval(2 * s / DOMAIN[1] - 1, WEIGHTS[:, column_of_weights].numpy())
     assert WEIGHTS.shape == (DEGREE + 1, 4)
     np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
 

@@ -35,12 +35,14 @@ def test_is_the_ridge_solution(basis, parameters):
     wanted = 1 - outside / profile.surface_density(radii)
     matrix = np.exp(-0.5 * (radii[:, None] / core) ** 2) * profile.surface_density(core) / profile.surface_density(radii)[:, None]
     stacked = np.vstack([matrix, np.sqrt(direct.RIDGE) * np.eye(64)])
-    x = np.linalg.lstsq(stacked, np.concatenate([wanted, np.zeros(64)]), rcond=None)[0]
-    found = direct.solve(basis, *column(*parameters))[0].numpy()
-    np.testing.assert_array_equal(found[64:], wings)
-    # the normal matrix squares the condition: directions of singular values near 1e-6 are known to 1e-16 / 1e-12
-    np.testing.assert_allclose(found[:64] / profile.surface_density(core), x, atol=2e-3)
-    assert np.abs(matrix @ (found[:64] / profile.surface_density(core) - x)).max() < 1e-8, "but the profile does not see them"
+    target = np.concatenate([wanted, np.zeros(64)])
+    best = np.linalg.lstsq(stacked, target, rcond=None)[0]
+    amplitudes = direct.solve(basis, *column(*parameters))[0].numpy()
+    found = amplitudes[:64] / profile.surface_density(core)
+    np.testing.assert_array_equal(amplitudes[64:], wings)
+    # the normal matrix squares the condition: single amplitudes are known to 1 %, the profile and the sum that is least are not touched
+    np.testing.assert_allclose(matrix @ found, matrix @ best, atol=2e-8)
+    assert np.sum((stacked @ found - target) ** 2) == pytest.approx(np.sum((stacked @ best - target) ** 2), rel=1e-3)
 
 
 @pytest.mark.parametrize("parameters", PROFILES)
@@ -52,7 +54,7 @@ def test_profile_gradients_agree_with_finite_differences(basis, parameters, surf
         return torch.log(mge.surface_density(radii, direct.solve(basis, *p), sigma))
 
     leaves = [p.requires_grad_() for p in column(*parameters)]
-    assert torch.autograd.gradcheck(log_profile, leaves, eps=1e-5, atol=1e-4, rtol=1e-4)  # the solution is rough to 1e-9: / eps
+    assert torch.autograd.gradcheck(log_profile, leaves, eps=1e-3, atol=3e-4, rtol=1e-3)  # the solution is rough to 1e-8, / eps; third derivatives times eps^2
 
 
 def test_profile_gradients_are_those_of_nuker(basis, surface_radii):
@@ -86,13 +88,17 @@ def test_precision_of_the_answer_is_that_of_the_question(basis, draw):
 
 @pytest.mark.parametrize("n_step", [1, 5])
 def test_moving_the_break_by_a_step_moves_the_solution_by_a_gaussian(basis, n_step):
-    """Compared away from the ends of the core, where the window of radii is cut."""
-    before = direct.solve(basis, *column(1.5, 1.6, 0.7, 100.0))[0]
-    after = direct.solve(basis, *column(1.5, 1.6, 0.7, 100.0 * np.exp(n_step * basis.step)))[0]
-    middle = slice(15, 45)
-    moved = after[:64].roll(-n_step)[middle]
-    # the ends act inwards through directions that the ridge alone fixes
-    torch.testing.assert_close(moved, before[:64][middle], rtol=1e-4, atol=0)
+    """Compared away from the ends of the core, where the range of radii is cut."""
+    pair = column(4.0, 1.6, 0.7, 100.0), column(4.0, 1.6, 0.7, 100.0 * np.exp(n_step * basis.step))
+    before, after = (direct.solve(basis, *p) for p in pair)
+    middle = slice(20, 44)
+    moved = after[0, :64].roll(-n_step)[middle]
+    density = torch.exp(nuker.log_surface_density(torch.from_numpy(basis.sigma), *pair[0]))[0, middle]
+    # the ends act inwards through directions that the ridge alone fixes; one step is 12 to 30 % of an amplitude
+    assert ((moved - before[0, middle]) / density).abs().max() < 1e-2
+    radii = torch.from_numpy(basis.radii)
+    errors = [direct.relative_error(basis, a, radii, *p)[0] for a, p in zip((before, after), pair, strict=True)]
+    torch.testing.assert_close(errors[1].roll(-2 * n_step)[40:88], errors[0][40:88], rtol=0, atol=2e-7)  # 1 % of these errors, 2e-5
 
 
 def test_both_signs_occur_and_the_velocity_is_right(basis):
