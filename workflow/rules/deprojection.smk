@@ -55,10 +55,7 @@ rule train_deprojection:
         "../scripts/train_deprojection.py"
 
 
-rule train_paper_network:
-    input:
-        grid=ancient("results/deprojection/grid.zarr"),
-        notes="results/deprojection/grid.json",
+use rule train_deprojection as train_paper_network with:
     output:
         model="results/deprojection/paper_{output}.safetensors",
         history="results/deprojection/paper_{output}.csv",
@@ -66,22 +63,12 @@ rule train_paper_network:
         "logs/deprojection/train_paper_{output}.log",
     benchmark:
         "benchmarks/deprojection/train_paper_{output}.tsv"
-    conda:
-        "../../envs/numerics.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime="12h",
-        disk_mb=500,
-        gpu=1,
     params:
         options=lambda wildcards: recipe("paper") | {"output": wildcards.output},
         seed=config["seeds"]["deprojection"],
         scratch="results/deprojection/.training_{output}",
         label="paper, {output}",
-        code=code("train_paper_network"),
-    script:
-        "../scripts/train_paper_network.py"
+        code=code("train_deprojection"),
 
 
 rule evaluate_deprojection:

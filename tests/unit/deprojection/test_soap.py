@@ -44,7 +44,7 @@ def test_beats_adam_on_an_ill_conditioned_problem():
     soap = min(descend(SOAP, 300, lr=lr)[0] for lr in rates)
     start = descend(SOAP, 1, lr=0.01)[1]
     assert soap < adam / 10
-    assert soap < 1e-6 * start
+    assert soap < 1e-4 * start
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 3, 4), ()])

@@ -116,7 +116,7 @@ def test_endless_system_moves_with_the_phase(basis, positions):
     parameters = column(3.0, 2.0, 0.5)
     low, high = (exact_corrections(*endless_system(basis.step, positions, *parameters, *column(p)), positions)[0] for p in (-0.5, 0.5))
     middle = slice(35, 65)
-    assert low[middle].abs().max() > 0.1
+    assert low[middle].abs().max() > 0.05, "ten times the tolerance"
     torch.testing.assert_close(high[1:][middle], low[:-1][middle], rtol=0, atol=5e-3)  # the ridge rises from another centre
 
 
@@ -139,7 +139,6 @@ def test_whitening_makes_the_mean_normal_matrix_one(basis, positions, draw):
     relative = torch.cat([endless_system(basis.step, positions, *c)[0] for c in aligned])
     normal = (relative.mT @ relative).mean(0) + surrogate.FLOOR * torch.eye(len(positions))
     torch.testing.assert_close(factor @ normal @ factor.T, torch.eye(len(positions), dtype=torch.float64), rtol=0, atol=1e-5)  # condition 1e10
-    assert factor.triu(1).eq(0).all() or factor.tril(-1).eq(0).all()
 
 
 def test_a_unit_whitened_correction_changes_the_profile_by_one(basis, positions, draw):

@@ -15,16 +15,17 @@ FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constan
 
 
 def _power_law_weights() -> torch.Tensor:
-    """Coefficients (DEGREE + 1, 4) in z = (s - 2.25) / 2.25 of g(s) = 2^(1 - s/2) / Gamma(s/2) and its second to fourth derivatives, 0 <= s <= 4.5."""
+    """Coefficients (DEGREE + 1, 4) in z = s / 2.25 - 1, on DOMAIN, of the factors in `local_amplitudes`: g and its second to fourth derivatives."""
     fitted = Chebyshev.interpolate(lambda s: 2 ** (1 - s / 2) * rgamma(s / 2), DEGREE, domain=DOMAIN)
     derivatives = [fitted, fitted.deriv(2), fitted.deriv(3), fitted.deriv(4)]
     coefficients = torch.zeros(DEGREE + 1, 4, dtype=torch.float64)
-    for i, f in enumerate(derivatives):
+    for i, (f, factor) in enumerate(zip(derivatives, FACTORS, strict=True)):
         powers = f.convert(kind=Polynomial, domain=DOMAIN, window=[-1, 1]).coef
-        coefficients[: len(powers), i] = torch.from_numpy(powers)
+        coefficients[: len(powers), i] = torch.from_numpy(powers * factor)
     return coefficients
 
 
+FACTORS = (1, -1 / 2, 1 / 6, 1 / 8)  # of 1, s', s'' and s'^2
 DEGREE, DOMAIN = 12, [0, 4.5]  # steepest slope of the box 4.2; 1e-8 of g, 2e-3 of its fourth derivative, which curvature alone multiplies
 WEIGHTS = _power_law_weights()
 
@@ -84,20 +85,19 @@ def local_expansion(basis: Basis, alpha, beta, gamma, r_break):
 
     The wings as they stay; the core as it were if the slope changed slowly everywhere. Per unit Sigma_b, for Nuker parameters (n, 1).
     """
-    n_core, n = basis.n_core, basis.n_inner
     ln_x = _ln_sigma(basis, alpha.dtype, alpha.device) - torch.log(r_break)
     amplitudes, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, basis.step)
+    n_core, last = basis.n_core, basis.n_core + basis.n_inner - 1
     if not basis.has_wings:
         return amplitudes, density
-    amplitudes, wings, slope, slope1 = amplitudes[:, :n_core], amplitudes[:, n_core:], slope[:, n_core:], slope1[:, n_core:]
-    inner, outer, s_in, s_out = wings[:, :n], wings[:, n:], slope[:, n - 1 : n], slope[:, -1:]
     # what follows inwards has the mass sum_k A exp(-c k h - s' (k h)^2 / 2), c = 2 - s: a geometric sum times c int exp(-c x - s' x^2 / 2) dx,
-    # the Mills ratio as its continued fraction
-    c, curved = 2 - s_in, slope1[:, n - 1 : n]
-    mass = c / (c + curved / (c + 2 * curved / (c + 3 * curved / c))) / torch.expm1(basis.step * c)
-    inner = torch.cat([inner[:, :-1], inner[:, -1:] * (1 + mass)], dim=1)
-    far = outer[:, -1:] / torch.expm1(basis.step * s_out)
-    return torch.cat([amplitudes, inner, outer, far], dim=1), density[:, :n_core]
+    # the Mills ratio, by the continued fraction 1 / (1 + t / (1 + 2 t / (1 + 3 t))) with t = s' / c^2
+    c = 2 - slope[:, last, None]
+    t = slope1[:, last, None] / c**2
+    mass = (1 + 5 * t) / (1 + t * (6 + 3 * t))
+    beyond = torch.cat([mass, amplitudes[:, -1:]], dim=1) / torch.expm1(basis.step * torch.cat([c, slope[:, -1:]], dim=1))
+    innermost = amplitudes[:, last, None] * (1 + beyond[:, :1])
+    return torch.cat([amplitudes[:, :last], innermost, amplitudes[:, last + 1 :], beyond[:, 1:]], dim=1), density[:, :n_core]
 
 
 @lru_cache
@@ -117,16 +117,17 @@ def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
     The trapezoidal rule in ln sigma with the `step` 0.18 leaves exp(-pi^2 / 2 step) = 2e-12.
     """
     rise = torch.sigmoid(alpha * ln_x)
-    slope = gamma + (beta - gamma) * rise
-    slope1 = alpha * (beta - gamma) * rise * (1 - rise)
+    slope = torch.addcmul(gamma, beta - gamma, rise)
+    slope1 = alpha * (beta - gamma) * (rise - rise**2)
     slope2 = alpha * slope1 * (1 - 2 * rise)
-    g, g2, g3, g4 = _polynomials((slope - 2.25) / 2.25)
+    plain, first, second, square = _polynomials(slope)
     density = torch.exp(nuker.log_density_at(ln_x, alpha, beta, gamma))
-    return step * density * (g - g2 * slope1 / 2 + g3 * slope2 / 6 + g4 * slope1**2 / 8), density, slope, slope1
+    return density * (plain + first * slope1 + second * slope2 + square * slope1**2) * step, density, slope, slope1
 
 
-def _polynomials(z):
-    """The four functions of WEIGHTS at z (...), (4, ...), by Horner's rule."""
+def _polynomials(slope):
+    """The four functions of WEIGHTS at `slope` (...), (4, ...), by Horner's rule."""
+    z = slope / 2.25 - 1
     first, *others = _coefficients(z.dtype, z.device, z.ndim)
     value = first
     for c in others:
@@ -140,11 +141,8 @@ def _coefficients(dtype, device, ndim: int):
     return WEIGHTS.flip(0).to(dtype=dtype, device=device).reshape(DEGREE + 1, 4, *[1] * ndim).unbind(0)
 
 
-def _tensor(values, like):
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
-
-
-def design(basis: Basis, like):
-    """Gaussians of the core and of the wings at the radii of the fit, (n_core, n_radius) and (n_wing, n_radius)."""
-    values = mge.gaussians(_tensor(basis.radii, like), _tensor(basis.sigma, like))
-    return values[: basis.n_core], values[basis.n_core :]
+@lru_cache
+def design(basis: Basis, device):
+    """Gaussians of the core and of the wings at the radii of the fit, float64 (n_core, n_radius) and (n_wing, n_radius), and their radii."""
+    radii, sigma = (torch.as_tensor(v, device=device) for v in (basis.radii, basis.sigma))
+    return *mge.gaussians(radii, sigma).tensor_split([basis.n_core]), radii

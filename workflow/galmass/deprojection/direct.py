@@ -23,10 +23,9 @@ def solve(basis: Basis, alpha, beta, gamma, r_break):
 
 
 def _solve(basis: Basis, *parameters):
-    core, wings = gaussians.design(basis, parameters[0])
-    sigma, radii = (torch.as_tensor(v, device=core.device) for v in (basis.sigma[: basis.n_core], basis.radii))
-    at_core, at_radii = (torch.exp(nuker.log_surface_density(r, *parameters)) for r in (sigma, radii))
-    outside = gaussians.local_expansion(basis, *parameters)[0][:, basis.n_core :]
+    core, wings, radii = gaussians.design(basis, parameters[0].device)
+    local, at_core = gaussians.local_expansion(basis, *parameters)
+    outside, at_radii = local[:, basis.n_core :], torch.exp(nuker.log_surface_density(radii, *parameters))
     wanted = 1 - (outside @ wings) / at_radii
     relative = core.T * at_core[:, None, :] / at_radii[:, :, None]
     normal = relative.mT @ relative + RIDGE * torch.eye(basis.n_core, dtype=core.dtype, device=core.device)

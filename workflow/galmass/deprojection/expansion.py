@@ -56,6 +56,8 @@ class Deprojection:
 
     def amplitudes(self, alpha, beta, gamma, r_break):
         """The same for tensors (n, 1) that are inside the box, without checks: for likelihoods and ``torch.func``."""
+        if len(alpha) <= CHUNK:
+            return self._solve(alpha, beta, gamma, r_break)
         chunks = zip(*(p.split(CHUNK) for p in (alpha, beta, gamma, r_break)), strict=True)
         return torch.cat([self._solve(*chunk) for chunk in chunks])
 

@@ -7,6 +7,7 @@ of Gaussians about the break that covers the core for every break radius of the 
 """
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -51,17 +52,26 @@ def features(alpha, delta, gamma, phase):
 
     The phase is not periodic: at its end the window moves by one.
     """
-    angles = phase * torch.arange(1, 5, dtype=phase.dtype, device=phase.device) * math.pi
-    waves = torch.stack([torch.sin(angles), torch.cos(angles)], dim=-1).flatten(1)
-    return torch.cat([torch.log10(alpha), (alpha - 5) / 5, (delta - 1.65) / 1.35, (gamma - 0.6) / 0.6, 2 * phase, waves], dim=1)
+    centre, scale, waves = _constants(phase.dtype, phase.device)
+    angles = phase * waves
+    plain = (torch.cat([torch.log10(alpha), alpha, delta, gamma, phase], dim=1) - centre) * scale
+    return torch.cat([plain, torch.stack([torch.sin(angles), torch.cos(angles)], dim=-1).flatten(1)], dim=1)
 
 
-N_FEATURE = 13
+@lru_cache
+def _constants(dtype, device):
+    """Centre and inverse half width of the box in lg alpha, alpha, beta - gamma, gamma and phase; wave numbers of the phase."""
+    values = [0.0, 5.0, 1.65, 0.6, 0.0], [1.0, 1 / 5, 1 / 1.35, 1 / 0.6, 2.0], [math.pi * k for k in range(1, N_WAVE + 1)]
+    return tuple(torch.tensor(v, dtype=dtype, device=device) for v in values)
+
+
+N_WAVE = 4
+N_FEATURE = 5 + 2 * N_WAVE
 
 
 def place(basis: Basis, r_break):
     """Step of the core nearest to the break (n, 1), integer, and what is left, the phase, from -0.5 to 0.5 steps."""
-    steps = torch.log(r_break / basis.sigma_min) / basis.step
+    steps = (torch.log(r_break) - math.log(basis.sigma_min)) / basis.step
     nearest = torch.round(steps).detach()
     return nearest.long(), steps - nearest
 

@@ -13,7 +13,7 @@ def log_surface_density(radius, alpha, beta, gamma, r_break):
     """Natural logarithm of Sigma / Sigma_b, without checks.
 
     ``ln Sigma = (beta - gamma) / alpha * (ln 2 - ln(1 + x^alpha)) - gamma ln x`` with ``x = r / r_b``; the logarithm of
-    the sum is taken by logaddexp, so nothing overflows in float32 (x^alpha alone would, from 1e4^10 on).
+    the sum is taken as a whole, so nothing overflows in float32 (x^alpha alone would, from 1e4^10 on).
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def log_density_at(ln_x, alpha, beta, gamma):
 
 
 def _log1p_exp(x):
-    return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
+    return torch.nn.functional.softplus(x, threshold=40)  # x itself beyond: exp(-40) is lost in float64
 
 
 def surface_density(radius, alpha, beta, gamma, r_break, sigma_break=1.0):
