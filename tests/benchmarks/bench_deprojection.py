@@ -14,6 +14,7 @@ import timeit
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
+from operator import le
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -32,7 +33,7 @@ from galmass.discs.velocity import VelocityTable, circular_velocity, speed, squa
 from galmass.profiles import grid, nuker
 from galmass.units import G
 
-N_PROFILES, N_EXACT, SEED = 100_000, 500, 20251124  # a seed of nothing else
+N_PROFILES, N_EXACT, SEED = 100_000, 2000, 20251124  # a seed of nothing else; of 500 the 99th percentile is noise
 SURFACE_GOALS = {"surrogate": (0.02, 0.25, 0.6), "direct": (0.0005, 0.1, 0.25, 0.1)}  # %: median, 99 %, largest; of profiles
 VELOCITY_GOALS = {"velocity": (0.15, 1.2), "velocity_20pc_2kpc": (0.02, 0.3)}  # %: median, 99 %
 RANGES = {"velocity": "2 pc - 5 kpc", "velocity_20pc_2kpc": "20 pc - 2 kpc"}
@@ -52,10 +53,6 @@ def spread(errors, negative=None) -> dict:
     """Median, 99th percentile and largest of fractional errors, and the fraction of profiles with a negative density [%]."""
     values = dict(zip(("median", "p99", "max"), np.nanquantile(errors, (0.5, 0.99, 1.0)), strict=True))
     return {name: digits(100 * v) for name, v in (values | ({} if negative is None else {"negative_density": negative.mean()})).items()}
-
-
-def within(found: dict, goals) -> bool:
-    return all(v <= goal for v, goal in zip(found.values(), goals, strict=False))
 
 
 def against(theirs: dict, ours: dict) -> dict:
@@ -117,7 +114,7 @@ def surface(method: str) -> dict:
     """Largest fractional error of the surface density of each profile on 1 pc - 10 kpc."""
     value, theirs = (spread(found["surface_density"], found["negative"]) for found in (errors_of(method), supermage_errors()))
     goals, peer = SURFACE_GOALS[method], "supermage 1.0.3 ridge projector, 64 Gaussians, float64"
-    return row(value, "%", f"<= {' / '.join(map(str, goals))} %", within(value, goals), peer, n=N_PROFILES, **against(theirs, value))
+    return row(value, "%", f"<= {' / '.join(map(str, goals))} %", all(map(le, value.values(), goals)), peer, n=N_PROFILES, **against(theirs, value))
 
 
 def earlier_network(folder: Path, n: int = 20_000, chunk: int = 500) -> dict:
@@ -139,7 +136,7 @@ def earlier_network(folder: Path, n: int = 20_000, chunk: int = 500) -> dict:
         errors.append(torch.stack([error.amax(1), torch.where((x >= 0.05) & (x <= 100), error, 0).amax(1)]))
     theirs, on_its_range = (spread(v.numpy()) for v in torch.cat(errors, dim=1))
     value = spread(errors_of("surrogate")["surface_density"])
-    met, about = within(value, theirs.values()), against(theirs, value) | {"peer_on_0.05_to_100_break_radii": on_its_range, "peer_n": n}
+    met, about = all(map(le, value.values(), theirs.values())), against(theirs, value) | {"peer_on_0.05_to_100_break_radii": on_its_range, "peer_n": n}
     return row(value, "%", "better than the peer", met, "the authors' network before the paper, 30 Gaussians", **about)
 
 
@@ -147,7 +144,7 @@ def velocities(method: str, column: str) -> dict:
     """Largest fractional error of v_c of each profile, q = 0.6, against the exact deprojection."""
     value, goals = spread(errors_of(method)[column]), VELOCITY_GOALS[column]
     about, peer = against(spread(supermage_errors()[column]), value), "supermage 1.0.3 projector and quadrature, 64 Gaussians, float64"
-    return row(value, "%", f"<= {' / '.join(map(str, goals))} %", within(value, goals), peer, n=N_EXACT, **about)
+    return row(value, "%", f"<= {' / '.join(map(str, goals))} %", all(map(le, value.values(), goals)), peer, n=N_EXACT, **about)
 
 
 def build_grid(folder: Path) -> dict:
@@ -165,15 +162,12 @@ def build_grid(folder: Path) -> dict:
 def full_grid() -> dict:
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         value = pool.submit(build_grid, Path(folder)).result()
-    met = within(value, (60, 2, 500)) and value["nodes"] == 6_250_000
-    return row(value, "", "<= 60 s, <= 2 GB, <= 500 MB", met)
+    return row(value, "", "<= 60 s, <= 2 GB, <= 500 MB", all(map(le, value.values(), (60, 2, 500))) and value["nodes"] == 6_250_000)
 
 
 def seconds(call) -> float:
     """Shortest of three timings of a call [s]."""
-    call()
-    timer = timeit.Timer(call)
-    number, _ = timer.autorange()
+    number = (timer := timeit.Timer(call)).autorange()[0]
     return min(timer.repeat(3, number)) / number
 
 
@@ -194,13 +188,10 @@ def surrogate_cost(n: int, limit: float, n_direct: int) -> dict:
     """Time of the surrogate in float32 against that of the direct solution (float64 inside)."""
     ours, direct = deprojection.load(), deprojection.load(method="direct")
     parameters = [p[:n].float() for p in profiles()]
-    chunks = {size: list(zip(*(p.split(size) for p in parameters), strict=True)) for size in (1024, n) if size <= n}
-    by_chunk = {size: costs(ours.amplitudes, parts, 1e-6 * n) for size, parts in chunks.items()}
-    value = by_chunk[n]  # as the library does it
+    value = costs(ours.amplitudes, [parameters], 1e-6 * n)
     about = against(costs(direct.amplitudes, [[p[:n_direct] for p in parameters]], 1e-6 * n_direct), value)
-    about |= {"gradient_over_forward": digits(value["with_gradient"] / value["forward"]), "checked_call": costs(ours, chunks[n], 1e-6 * n)}
-    goal = f"<= {limit} us, with gradients <= {3 * limit} us"
-    return row(value, "us a point", goal, within(value, (limit, 3 * limit)), "direct", **about, by_chunk=by_chunk)
+    about |= {"gradient_over_forward": digits(value["with_gradient"] / value["forward"]), "checked_call": costs(ours, [parameters], 1e-6 * n)}
+    return row(value, "us a point", f"<= {limit} us, with gradients <= {3 * limit} us", all(map(le, value.values(), (limit, 3 * limit))), "direct", **about)
 
 
 @cache
@@ -266,14 +257,13 @@ def workflow() -> dict:
     finally:
         shutil.rmtree(first.parent)
         shutil.rmtree(second.parent)
-    about = {"survey_s": digits(alone), "default_s": digits(default), "deprojection_alone_s": digits(deprojected)}
-    return row(digits(default - alone), "s", "<= 30 s", default - alone <= 30, **about)
+    about, added = {"survey_s": digits(alone), "default_s": digits(default), "deprojection_alone_s": digits(deprojected)}, default - alone
+    return row(digits(added), "s", "<= 30 s", added <= 30, **about)
 
 
 def train() -> dict:
     """The training behind the committed weights, on the full grid, and the errors of what comes out."""
-    config = settings("config/nuker.yaml")
-    options, seeds = config["deprojection"], config["seeds"]
+    options, seeds = (settings("config/nuker.yaml")[key] for key in ("deprojection", "seeds"))
     axes, recipe = options["grid"]["axes"], {"recipe": "galmass", **options["recipes"]["galmass"]}
     arrays = grid.build(axes, options["grid"]["held_out"], seeds["nuker_grid"])
     box, nodes, held_out = {name: [axis["low"], axis["high"]] for name, axis in axes.items()}, arrays["parameters"][0], arrays["held_out"][0]
@@ -285,7 +275,7 @@ def train() -> dict:
     found = evaluation.errors(module.basis, lambda *p: module(*(v.float() for v in p)), profiles(), reference())
     goals = {"surface_density": SURFACE_GOALS["surrogate"], **VELOCITY_GOALS}
     reached = {name: spread(found[name]) for name in goals}
-    met = minutes <= 15 and all(within(reached[name], goals[name]) for name in goals)
+    met = minutes <= 15 and all(all(map(le, reached[name].values(), goals[name])) for name in goals)
     about = {"ratio": digits(600 / minutes), "reached_percent": reached, "held_out_loss": history[-1]["validation_loss"], "nodes": len(nodes)}
     goal, peer = "<= 15 min on two cores, to the goals of the surrogate", "the paper: 10 h on an RTX 4060 Ti"
     return row(digits(minutes), "min", goal, met, peer, **about, device=str(devices.best_device()), threads=torch.get_num_threads())
@@ -299,9 +289,8 @@ def main() -> None:
     else:
         print("skipped: the authors' earlier network; GALMASS_REAL_DATA does not say where their file is")
     rows |= {f"{method}, v_c on {RANGES[column]}": partial(velocities, method, column) for column in VELOCITY_GOALS for method in SURFACE_GOALS}
-    rows |= {"grid of 6 250 000 nodes": full_grid, "surrogate, one point": partial(surrogate_cost, 1, 200, 1)}
-    rows |= {"surrogate, batch of 1e5": partial(surrogate_cost, N_PROFILES, 10, 4096), "v_c on 400 radii": rotation_curve}
-    rows |= {"added to the default after set-up": workflow, "training": train}
+    rows |= {"surrogate, one point": partial(surrogate_cost, 1, 200, 1), "surrogate, batch of 1e5": partial(surrogate_cost, N_PROFILES, 10, 4096)}
+    rows |= {"v_c on 400 radii": rotation_curve, "grid of 6 250 000 nodes": full_grid, "added to the default": workflow, "training": train}
     with threadpool_limits(1):
         found = [measure(f"deprojection: {name}", run) for name, run in rows.items()]
     print(f"{sum(r['met'] for r in found)} of {len(found)} goals met")

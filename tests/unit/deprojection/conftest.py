@@ -10,8 +10,8 @@ from galmass.profiles import grid
 
 torch.set_num_threads(1)
 
-COUNTS = {"alpha": 6, "gamma": 4, "beta_minus_gamma": 4, "r_break": 8}
-SMALL_BOX = {"alpha": [0.5, 3.0], "gamma": [0.2, 0.8], "beta_minus_gamma": [0.6, 1.5], "r_break": [50.0, 120.0]}
+COUNTS = {"alpha": 6, "gamma": 4, "beta_minus_gamma": 4, "r_break": 10}  # phases at most an eighth of a step apart
+SMALL_BOX = {"alpha": [0.5, 3.0], "gamma": [0.2, 0.8], "beta_minus_gamma": [0.6, 1.5], "r_break": [50.0, 160.0]}
 
 
 def column(*values) -> list[torch.Tensor]:

@@ -1,6 +1,7 @@
 """The Gaussians and their amplitudes where the profile is locally a power law: closed forms, orders of convergence, layout."""
 
 import math
+from itertools import pairwise
 
 import mpmath
 import numpy as np
@@ -126,7 +127,7 @@ def test_innermost_wing_holds_the_mass_of_the_cusp(basis, parameters):
 def test_error_falls_with_the_third_power_of_alpha():
     """g, the first and the second order are kept, so what is left is of order alpha^3; without the second order it would be alpha^2."""
     errors = [error(WIDE, local_expansion(WIDE, *column(a, 3.0, 0.5, 100.0))[0], a, 3.0, 0.5, 100.0).max() for a in (0.8, 0.4, 0.2)]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) > 2.5
     assert errors[-1] < 2e-4  # 0.2^3 / 24 times delta = 2.5 and derivatives of g of about 1/5
 

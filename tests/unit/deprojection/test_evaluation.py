@@ -194,16 +194,29 @@ def test_ablations_differ_in_their_gaussians():
     assert errors["1 pc - 10 kpc, no wings"] > 1e-3, "no Gaussian below 1 pc"
 
 
-def test_methods_answer_for_each_file(tmp_path, profiles):
+def untrained(path, box):
     torch.manual_seed(0)
     options = {"recipe": "galmass", "width": 8, "depth": 2}
-    module = models.build(Basis(), models.BOX, options)
-    models.save(tmp_path / "m", module, {"box": models.BOX, "options": options})
-    found = evaluation.methods({"mine": tmp_path / "m"})
+    module = models.build(Basis(), box, options)
+    models.save(path, module, {"box": box, "options": options})
+    return module
+
+
+def test_methods_answer_for_each_file(tmp_path, profiles):
+    module = untrained(tmp_path / "m", models.BOX)
+    found, box = evaluation.methods({"mine": tmp_path / "m"})
     assert list(found) == ["mine", evaluation.DIRECT]
+    assert box == models.BOX
     basis, solve = found["mine"]
     assert basis == Basis()
     assert torch.equal(solve(*profiles), module(*(p.float() for p in profiles)))
+
+
+def test_methods_are_compared_where_all_of_them_answer(tmp_path):
+    untrained(tmp_path / "a", models.BOX | {"alpha": [0.5, 8.0]})
+    untrained(tmp_path / "b", models.BOX | {"alpha": [0.2, 5.0], "gamma": [0.1, 1.2]})
+    _, box = evaluation.methods({"a": tmp_path / "a", "b": tmp_path / "b"})
+    assert box == models.BOX | {"alpha": [0.5, 5.0], "gamma": [0.1, 1.2]}
 
 
 # --- the example

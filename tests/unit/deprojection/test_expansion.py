@@ -67,7 +67,7 @@ def test_parameters_broadcast(either):
     found = either(alpha, 1.6, 0.7, r_break)
     assert found.shape == (3, 2, len(either.sigma))
     for i, k in np.ndindex(3, 2):
-        one = either(*(torch.tensor(v, dtype=torch.float64) for v in (alpha[i, 0], 1.6, 0.7, r_break[k])))
+        one = either(alpha[i, 0], 1.6, 0.7, r_break[k])
         radii = torch.tensor([3.0, 90.0, 2e3], dtype=torch.float64)
         both = (mge.surface_density(radii, a, either.sigma) for a in (found[i, k], one))
         torch.testing.assert_close(*both, rtol=1e-7, atol=0)  # float64; batches sum in another order

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from galmass.deprojection import models, training
+from galmass.deprojection import direct, models, training
+from galmass.deprojection.basis import local_expansion
 from galmass.errors import InputError
+from galmass.profiles import grid
 
 
 @pytest.fixture
@@ -52,25 +54,30 @@ def checkpoint_of(scratch):
 # --- it learns
 
 
-def test_learns_most_of_the_corrections(run, options, tmp_path):
-    """Of the variance of whitened corrections on nodes it never saw, 90 %; a network that says nothing leaves about 1."""
-    _, history = run(options | {"nodes": 700, "steps": 400, "batch_size": 128, "width": 32, "validate_every": 200}, tmp_path)
-    assert history[-1]["validation_loss"] < 0.1
-    assert history[-1]["training_loss"] < 0.1
-    assert [row["step"] for row in history] == [200, 400]
+@pytest.fixture(scope="module")
+def learnt(small_grid, small_box, tmp_path_factory):
+    """Module and history of a training of two seconds."""
+    options = {"recipe": "galmass", "nodes": 2000, "batch_size": 128, "learning_rate": 0.006}
+    options |= {"steps": 1000, "validate_every": 200, "width": 64, "depth": 3}
+    return training.train(*small_grid, small_box, options, 3, tmp_path_factory.mktemp("learnt"))
 
 
-def test_what_it_learnt_is_in_the_profiles(run, options, small_grid, small_box, tmp_path, surface_radii):
+def test_learns_the_corrections(learnt):
+    """Of the variance of whitened corrections on nodes it never saw, 99 %; a network that says nothing leaves about 1."""
+    _, history = learnt
+    assert [row["step"] for row in history] == [200, 400, 600, 800, 1000]
+    assert history[-1]["validation_loss"] < 0.01
+    assert history[-1]["training_loss"] < 0.01
+
+
+def test_what_it_learnt_is_in_the_profiles(learnt, small_grid, surface_radii):
     """In units of the profile: weights, whitening and windows put together."""
-    from galmass.deprojection import direct
-    from galmass.profiles.grid import nuker_parameters
-
-    module, _ = run(options | {"nodes": 700, "steps": 600, "batch_size": 128, "width": 32}, tmp_path)
-    unseen = [torch.from_numpy(v).float() for v in nuker_parameters(small_grid[0][small_grid[1]])]
-    with torch.no_grad():
-        learnt = direct.relative_error(module.basis, module(*unseen), surface_radii, *unseen).abs().amax(1)
-        local = direct.relative_error(module.basis, direct.gaussians.local_expansion(module.basis, *unseen)[0], surface_radii, *unseen).abs().amax(1)
-    assert learnt.median() < 0.1 * local.median()  # of the variance 90 %; the local expansion alone is off by per cents
+    module, _ = learnt
+    unseen = [torch.from_numpy(v).float() for v in grid.nuker_parameters(small_grid[0][small_grid[1]])]
+    answers = {"learnt": module(*unseen).detach(), "local": local_expansion(module.basis, *unseen)[0]}
+    worst = {name: direct.relative_error(module.basis, a, surface_radii, *unseen).abs().amax(1) for name, a in answers.items()}
+    assert worst["local"].quantile(0.9) > 0.02
+    assert worst["learnt"].quantile(0.9) < 0.1 * worst["local"].quantile(0.9)  # sqrt of the 1 % of the variance that may be left
 
 
 @pytest.mark.parametrize("output", ["symexp", "linear"])
@@ -164,9 +171,10 @@ def test_another_seed_gives_other_weights(run, options, tmp_path):
 def test_killed_and_resumed_is_uninterrupted(monkeypatch, capsys, run, options, paper_options, recipe, after, small_box, tmp_path):
     chosen = options if recipe == "galmass" else paper_options
     module, history = run(chosen, tmp_path / "whole")
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         killing(patched, after)
-        run(chosen, tmp_path / "killed")
+        with pytest.raises(Killed):
+            run(chosen, tmp_path / "killed")
     capsys.readouterr()
     resumed, resumed_history = run(chosen, tmp_path / "killed")
     assert f"going on at step {after * chosen['validate_every']} of {chosen['steps']}" in capsys.readouterr().out
@@ -183,9 +191,10 @@ def test_killed_between_checkpoints_repeats_the_steps_since(monkeypatch, run, op
             raise Killed
         return loss(self, rows)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(training.Corrections, "loss", dying)
-        run(options, tmp_path / "killed")
+        with pytest.raises(Killed):
+            run(options, tmp_path / "killed")
     resumed, resumed_history = run(options, tmp_path / "killed")
     assert resumed_history == history
     assert all(torch.equal(a, b) for a, b in zip(module.state_dict().values(), resumed.state_dict().values(), strict=True))
@@ -235,7 +244,7 @@ def test_garbage_in_place_of_a_checkpoint_is_refused(run, options, content, tmp_
 def test_another_process_in_the_folder_is_refused(run, options, tmp_path):
     with open(tmp_path / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another process still trains in .*pgrep -af train_deprojection"):
+        with pytest.raises(InputError, match=r"another process still trains in .*pgrep -af train_deprojection"):
             run(options, tmp_path)
     run(options | {"steps": 1}, tmp_path)  # and let in again
 
@@ -251,3 +260,12 @@ def test_a_grid_without_one_of_both_kinds_is_refused(run, options, small_grid, h
     chosen = np.full(len(small_grid[1]), held_out)
     with pytest.raises(InputError, match=r"\d+ training and \d+ held-out nodes; both are needed"):
         run(options, tmp_path, grid=(small_grid[0], chosen))
+
+
+def test_break_radii_of_one_phase_are_refused(run, options, small_grid, basis, tmp_path):
+    """Whole steps apart: the network would see one place between two Gaussians, and answer for all."""
+    nodes = small_grid[0].copy()
+    steps = np.round(np.log(nodes[:, 3] / basis.sigma_min) / basis.step)
+    nodes[:, 3] = basis.sigma_min * np.exp(basis.step * steps)
+    with pytest.raises(InputError, match=r"break radii of the grid .*change deprojection\.grid\.axes\.r_break\.count"):
+        run(options, tmp_path, grid=(nodes, small_grid[1]))

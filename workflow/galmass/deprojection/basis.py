@@ -11,6 +11,7 @@ from scipy.special import rgamma
 
 from galmass.profiles import mge, nuker
 
+N_INWARD, REACH = 20, 36.0  # points of a quadrature inside the innermost Gaussian, and how many e-folds it reaches
 FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constant surface density without mass
 
 
@@ -46,8 +47,8 @@ class Basis:
     """
 
     n_core: int = 64
-    sigma_min: float = 0.3
-    sigma_max: float = 3e4
+    sigma_min: float = 0.22
+    sigma_max: float = 2.2e4
     n_inner: int = 24
     n_outer: int = 16
 
@@ -81,33 +82,40 @@ class Basis:
 
 
 def local_expansion(basis: Basis, alpha, beta, gamma, r_break):
-    """Amplitudes (n, n_gauss) of all Gaussians, in the order of `Basis.sigma`, and density (n, n_core) at those of the core.
+    """Amplitudes (n, n_gauss) of all Gaussians, in the order of `Basis.sigma`, and the profile (n, n_gauss - 1) at all but the far one.
 
     The wings as they stay; the core as it were if the slope changed slowly everywhere. Per unit Sigma_b, for Nuker parameters (n, 1).
     """
-    ln_x = _ln_sigma(basis, alpha.dtype, alpha.device) - torch.log(r_break)
-    amplitudes, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, basis.step)
-    n_core, last = basis.n_core, basis.n_core + basis.n_inner - 1
+    ln_sigma, inwards = _places(basis, alpha.dtype, alpha.device)
+    amplitudes, density, slope = local_amplitudes(ln_sigma - torch.log(r_break), alpha, beta, gamma, basis.step)
+    last, end = basis.n_core + basis.n_inner - 1, basis.n_core + basis.n_inner + basis.n_outer
     if not basis.has_wings:
         return amplitudes, density
-    # what follows inwards has the mass sum_k A exp(-c k h - s' (k h)^2 / 2), c = 2 - s: a geometric sum times c int exp(-c x - s' x^2 / 2) dx,
-    # the Mills ratio, by the continued fraction 1 / (1 + t / (1 + 2 t / (1 + 3 t))) with t = s' / c^2
-    c = 2 - slope[:, last, None]
-    t = slope1[:, last, None] / c**2
-    mass = (1 + 5 * t) / (1 + t * (6 + 3 * t))
-    beyond = torch.cat([mass, amplitudes[:, -1:]], dim=1) / torch.expm1(basis.step * torch.cat([c, slope[:, -1:]], dim=1))
-    innermost = amplitudes[:, last, None] * (1 + beyond[:, :1])
-    return torch.cat([amplitudes[:, :last], innermost, amplitudes[:, last + 1 :], beyond[:, 1:]], dim=1), density[:, :n_core]
+    innermost = amplitudes[:, last, None] + amplitudes[:, end:] @ inwards
+    far = amplitudes[:, end - 1, None] / torch.expm1(basis.step * slope[:, end - 1, None])
+    return torch.cat([amplitudes[:, :last], innermost, amplitudes[:, last + 1 : end], far], dim=1), density[:, :end]
 
 
 @lru_cache
-def _ln_sigma(basis: Basis, dtype, device):
-    """Logarithms of all dispersions but the far one."""
-    return torch.as_tensor(np.log(basis.sigma[:-1] if basis.has_wings else basis.sigma), dtype=dtype, device=device)
+def _places(basis: Basis, dtype, device):
+    """Logarithms of all dispersions but the far one, and of N_INWARD places further in; weights (N_INWARD, 1) of the amplitudes there.
+
+    The weights sum up the mass of all Gaussians inside the innermost, in units of its dispersion squared: Gauss-Legendre in
+    the cube root of the distance in ln sigma, since a cusp with 2 - s = 0.1 reaches far and one with 2 - s = 2 does not.
+    """
+    if not basis.has_wings:
+        return torch.as_tensor(np.log(basis.sigma), dtype=dtype, device=device), None
+    t, weights = np.polynomial.legendre.leggauss(N_INWARD)
+    t, weights = (t + 1) / 2, weights / 2
+    distance = basis.step / 2 + REACH * t**3  # from half a step on: what the sum over whole steps covers
+    ln_sigma = np.log(basis.sigma[:-1])
+    places = np.concatenate([ln_sigma, ln_sigma[basis.n_core + basis.n_inner - 1] - distance])
+    inwards = weights * 3 * REACH * t**2 * np.exp(-2 * distance) / basis.step
+    return torch.as_tensor(places, dtype=dtype, device=device), torch.as_tensor(inwards[:, None], dtype=dtype, device=device)
 
 
 def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
-    """Amplitudes of Gaussians at x = sigma / r_b that make up a Nuker profile whose slope changes slowly; its density, slope, derivative of the slope.
+    """Amplitudes of Gaussians at x = sigma / r_b that make up a Nuker profile whose slope changes slowly; its density and slope.
 
     Notes
     -----
@@ -122,7 +130,7 @@ def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
     slope2 = alpha * slope1 * (1 - 2 * rise)
     plain, first, second, square = _polynomials(slope)
     density = torch.exp(nuker.log_density_at(ln_x, alpha, beta, gamma))
-    return density * (plain + first * slope1 + second * slope2 + square * slope1**2) * step, density, slope, slope1
+    return density * (plain + first * slope1 + second * slope2 + square * slope1**2) * step, density, slope
 
 
 def _polynomials(slope):

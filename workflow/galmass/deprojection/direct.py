@@ -24,8 +24,9 @@ def solve(basis: Basis, alpha, beta, gamma, r_break):
 
 def _solve(basis: Basis, *parameters):
     core, wings, radii = gaussians.design(basis, parameters[0].device)
-    local, at_core = gaussians.local_expansion(basis, *parameters)
-    outside, at_radii = local[:, basis.n_core :], torch.exp(nuker.log_surface_density(radii, *parameters))
+    local, at_sigma = gaussians.local_expansion(basis, *parameters)
+    outside, at_core = local[:, basis.n_core :], at_sigma[:, : basis.n_core]
+    at_radii = torch.exp(nuker.log_surface_density(radii, *parameters))
     wanted = 1 - (outside @ wings) / at_radii
     relative = core.T * at_core[:, None, :] / at_radii[:, :, None]
     normal = relative.mT @ relative + RIDGE * torch.eye(basis.n_core, dtype=core.dtype, device=core.device)

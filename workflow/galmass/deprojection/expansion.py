@@ -1,5 +1,6 @@
 """One interface to both ways of turning a Nuker profile into Gaussians."""
 
+import copy
 import warnings
 
 import torch
@@ -106,5 +107,5 @@ def load(path=None, method: str = "surrogate", extrapolate: str = "error") -> De
         basis = Basis()
         return Deprojection(basis, models.BOX, lambda *parameters: direct.solve(basis, *parameters), extrapolate)
     module, header = models.load(models.COMMITTED if path is None else path)
-    networks = {torch.float32: module, torch.float64: models.double(models.load(models.COMMITTED if path is None else path)[0])}
+    networks = {torch.float32: module, torch.float64: copy.deepcopy(module).double()}
     return Deprojection(module.basis, header["box"], lambda *parameters: networks[parameters[0].dtype](*parameters), extrapolate)

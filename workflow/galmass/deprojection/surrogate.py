@@ -97,7 +97,7 @@ def endless_system(step: float, positions, alpha, beta, gamma, phase):
     radii = torch.arange(2 * (low - MARGIN), 2 * (high + MARGIN) + 1, dtype=alpha.dtype) / 2
     everywhere = torch.arange(low - BEYOND, high + BEYOND + 1, dtype=alpha.dtype)
     ln_radius, ln_sigma = step * (radii - phase), step * (everywhere - phase)
-    amplitudes, density, slope, _ = local_amplitudes(ln_sigma, alpha, beta, gamma, step)
+    amplitudes, density, slope = local_amplitudes(ln_sigma, alpha, beta, gamma, step)
     far = amplitudes[:, -1:] / torch.expm1(step * slope[:, -1:])
     shapes = torch.exp(-0.5 * torch.exp(2 * step * (radii - everywhere[:, None])))
     at_radii = torch.exp(nuker.log_density_at(ln_radius, alpha, beta, gamma))
@@ -130,16 +130,17 @@ class Surrogate(nn.Module):
         positions = window(basis, r_break_range)
         self.network = Correction(len(positions), width, depth)
         self.register_buffer("unwhiten", torch.eye(len(positions)))
-        # place of each Gaussian of the core in the window, for a break at the first
-        self.register_buffer("core", torch.arange(basis.n_core) - int(positions[0]), persistent=False)
+        # places of all Gaussians but the far one in the window, for a break at the first of the core; one more than the window is nothing
+        self.register_buffer("places", torch.from_numpy(basis.index[:-1]) - int(positions[0]), persistent=False)
 
     def forward(self, alpha, beta, gamma, r_break):
         amplitudes, density = local_expansion(self.basis, alpha, beta, gamma, r_break)
         nearest, phase = place(self.basis, r_break)
         corrections = self.network(features(alpha, beta - gamma, gamma, phase)) @ self.unwhiten
-        here = torch.gather(corrections, 1, self.core - nearest)
-        fitted, wings = amplitudes.tensor_split([self.basis.n_core], dim=1)
-        return torch.cat([fitted + density * here, wings], dim=1)
+        places = self.places - nearest
+        places = torch.where((places >= 0) & (places < corrections.shape[1]), places, corrections.shape[1])
+        here = torch.gather(torch.nn.functional.pad(corrections, (0, 1)), 1, places)
+        return torch.cat([amplitudes[:, :-1] + density * here, amplitudes[:, -1:]], dim=1)
 
 
 def whitening(step: float, positions, draw) -> torch.Tensor:
