@@ -83,5 +83,6 @@ lock: $(READY)
 	echo "torch ; sys_platform == 'never'" > .snakemake/uv/no-torch.txt
 	.snakemake/uv/bin/uv pip compile requirements.in --override .snakemake/uv/no-torch.txt --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
-	.snakemake/uv/bin/uv pip compile requirements-bench.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --quiet --output-file requirements-bench.lock $(foreach p,$(shell sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/\1/p' requirements.lock),--no-emit-package $(p))
+	@# peers without what they ask for: torch and the rest are the product's
+	.snakemake/uv/bin/uv pip compile requirements-bench.in --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --quiet --output-file requirements-bench.lock

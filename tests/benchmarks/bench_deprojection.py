@@ -28,7 +28,8 @@ from snakemake.utils import update_config
 from threadpoolctl import threadpool_limits
 
 from galmass import deprojection, devices, stores
-from galmass.deprojection import evaluation, models, training
+from galmass.deprojection import models, training
+from galmass.discs import evaluation
 from galmass.discs.velocity import VelocityTable, circular_velocity, speed, squared_velocity
 from galmass.profiles import grid, nuker
 from galmass.units import G

@@ -1,7 +1,8 @@
 """Errors of every deprojection on random profiles of the box, and of exact solutions with other Gaussians."""
 
 from galmass import devices, logs, stores
-from galmass.deprojection import direct, evaluation
+from galmass.deprojection import direct
+from galmass.discs import evaluation
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params

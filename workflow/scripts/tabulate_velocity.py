@@ -1,8 +1,8 @@
 """Circular velocity of the example galaxy by the configured method, beside the exact deprojection."""
 
 from galmass import devices, logs, stores
-from galmass.deprojection import evaluation
 from galmass.deprojection.expansion import load
+from galmass.discs import evaluation
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params

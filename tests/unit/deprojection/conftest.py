@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from galmass.deprojection import evaluation, models
+from galmass.deprojection import models
 from galmass.deprojection.basis import Basis
+from galmass.discs import evaluation
 from galmass.profiles import grid
 
 torch.set_num_threads(1)

@@ -49,7 +49,7 @@ def test_the_core_comes_first_then_the_wings_nearest_first(basis):
 
 
 def test_dispersions_are_log_uniform_from_end_to_end(basis):
-    assert basis.sigma[[0, 63]] == pytest.approx([0.3, 3e4], rel=1e-13)
+    assert basis.sigma[[0, 63]] == pytest.approx([0.22, 2.2e4], rel=1e-13)
     np.testing.assert_allclose(np.diff(np.log(np.sort(basis.sigma)[:-1])), basis.step, rtol=1e-11)  # differences of rounded logarithms
 
 
@@ -96,7 +96,7 @@ def test_density_of_a_power_law(s):
     np.testing.assert_allclose(found, expected, rtol=tolerance(s))
 
 
-@pytest.mark.parametrize("s", [0.05, 0.5, 1.0, 1.9])
+@pytest.mark.parametrize("s", [0.05, 0.5, 1.0, 1.2])  # the inner slopes of the box
 def test_mass_of_a_power_law(s):
     radius = torch.logspace(-1, 4, 11, dtype=torch.float64)
     found = mge.enclosed_mass(radius, power_law(WIDE, s), torch.from_numpy(WIDE.sigma)).numpy()
@@ -111,13 +111,17 @@ def test_wings_of_the_default_reach_beyond_the_box(basis, s):
     assert (found - 1).abs().max() < tolerance(s) + (1e4 / np.sort(basis.sigma)[-2]) ** (2 + s)
 
 
-@pytest.mark.parametrize("parameters", [(1.0, 1.6, 0.7, 150.0), (0.3, 1.3, 1.0, 50.0), (0.1, 1.0, 0.5, 2.0), (0.1, 0.301, 0.001, 2000.0)])
+STEEP_INSIDE = (0.14, 3.9, 1.02, 2.4)  # the slope is above 2 at the break and still 1.85 at the innermost wing
+INNER = [(1.0, 1.6, 0.7, 150.0), (0.3, 1.3, 1.0, 50.0), (0.1, 1.0, 0.5, 2.0), (0.1, 0.301, 0.001, 2000.0), STEEP_INSIDE]
+
+
+@pytest.mark.parametrize("parameters", INNER)
 def test_innermost_wing_holds_the_mass_of_the_cusp(basis, parameters):
     """At the innermost dispersion all mass comes from the last wing and what it stands for."""
     radius = np.array([0.05, 0.2])
     profile = nuker.Nuker(*(np.array([[v]]) for v in parameters))
     found = mge.enclosed_mass(torch.from_numpy(radius), local_expansion(basis, *column(*parameters))[0], torch.from_numpy(basis.sigma))
-    # the cusp still bends in the shallow cases: the sum inwards takes the curvature as constant; without it 1 % of the mass is missing
+    # midpoint rule of whole steps, (step^2 / 24) of the mass inside; without what follows inwards 1 to 90 % of the mass are missing
     np.testing.assert_allclose(found.numpy(), abel.enclosed_mass(profile, radius), rtol=1e-3)
 
 
@@ -136,22 +140,23 @@ def test_terms_follow_from_the_operator():
     """G(D) applied to exp(L) by the moments of G: a Gaussian-smooth profile of slopes s + e1 t + e2 t^2 / 2 at its own place."""
     alpha, beta, gamma = column(0.7, 2.0, 0.4)
     ln_x = torch.linspace(-3, 3, 7, dtype=torch.float64)
-    amplitudes, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, 0.2)
+    amplitudes, density, slope = local_amplitudes(ln_x, alpha, beta, gamma, 0.2)
+    rise = torch.sigmoid(alpha * ln_x)
+    slope1 = alpha * (beta - gamma) * rise * (1 - rise)
+    slope2 = alpha * slope1 * (1 - 2 * rise)
 
     def g(s, n):
         return float(mpmath.diff(lambda u: 2 ** (1 - u / 2) * mpmath.rgamma(u / 2), s, n))
 
-    h = 1e-4
-    slope2 = (local_amplitudes(ln_x + h, alpha, beta, gamma, 0.2)[3] - local_amplitudes(ln_x - h, alpha, beta, gamma, 0.2)[3]) / (2 * h)
     rows = zip(slope[0].tolist(), slope1[0].tolist(), slope2[0].tolist(), strict=True)
     expected = [g(s, 0) - g(s, 2) * s1 / 2 + g(s, 3) * s2 / 6 + g(s, 4) * s1**2 / 8 for s, s1, s2 in rows]
     np.testing.assert_allclose((amplitudes / density)[0] / 0.2, expected, atol=2e-5)  # the fit of g'' (5e-5) times s' / 2 <= 0.14
 
 
-def test_slope_and_its_derivative_are_those_of_the_profile():
+def test_slope_and_density_are_those_of_the_profile():
     alpha, beta, gamma = column(2.0, 2.5, 0.4)
     ln_x = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    _, density, slope, slope1 = local_amplitudes(ln_x, alpha, beta, gamma, 0.2)
+    _, density, slope = local_amplitudes(ln_x, alpha, beta, gamma, 0.2)
     h = 1e-4
 
     def at(offset):
@@ -159,7 +164,6 @@ def test_slope_and_its_derivative_are_those_of_the_profile():
 
     # central differences: h^2 times third derivatives of order ten
     torch.testing.assert_close(slope, -(torch.log(at(h)[1]) - torch.log(at(-h)[1])) / (2 * h), rtol=0, atol=1e-6)
-    torch.testing.assert_close(slope1, (at(h)[2] - at(-h)[2]) / (2 * h), rtol=0, atol=1e-6)
     torch.testing.assert_close(density, torch.exp(nuker.log_surface_density(torch.exp(ln_x), alpha, beta, gamma, 1.0)), rtol=1e-13, atol=0)
 
 
@@ -182,7 +186,7 @@ def test_float32_over_the_whole_box(basis, draw):
     single, _ = local_expansion(basis, *(p.float() for p in parameters))
     assert single.dtype == torch.float32
     local = torch.exp(nuker.log_surface_density(torch.from_numpy(basis.sigma), *parameters))
-    difference = (single.double() - exact).abs()[:, :64] / density
+    difference = ((single.double() - exact).abs()[:, :-1] / density)[:, :64]
     # beta (<= 4.2) times ln x (<= 10) rounds to 5e-6; the fourth derivative (coefficients of 1e3 that cancel) times s'^2 / 8 (<= 7)
     assert difference.max() < 1e-3
     assert difference.median() < 1e-5

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from galmass import stores
-from galmass.deprojection import evaluation, models
+from galmass.deprojection import models
+from galmass.discs import evaluation
 from galmass.profiles import grid
 
 CONFIG = Path(__file__).parents[3] / "config"

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from galmass.deprojection import basis as gaussians
-from galmass.deprojection import direct, evaluation
-from galmass.discs import velocity
+from galmass.deprojection import direct
+from galmass.discs import evaluation, velocity
 from galmass.profiles import abel, mge, nuker
 
 from .conftest import column

@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from galmass.deprojection import direct, evaluation, expansion, models
+from galmass.deprojection import direct, expansion, models
 from galmass.deprojection.basis import Basis
+from galmass.discs import evaluation
 from galmass.profiles import abel, nuker
 from galmass.units import G
 

@@ -53,7 +53,7 @@ class Deprojection:
         nuker.check(*parameters)
         shape = parameters[0].shape
         inside = self._inside(*(p.reshape(-1, 1) for p in parameters))
-        return self.amplitudes(*inside).reshape(*shape, -1)
+        return self.amplitudes(*inside).reshape(*shape, len(self.sigma))
 
     def amplitudes(self, alpha, beta, gamma, r_break):
         """The same for tensors (n, 1) that are inside the box, without checks: for likelihoods and ``torch.func``."""
@@ -89,7 +89,7 @@ def load(path=None, method: str = "surrogate", extrapolate: str = "error") -> De
     path : path, optional
         Weights; `direct` takes none.
     method : {"surrogate", "direct"}
-        A network (float32 or float64, 10 us a profile in batches), or the exact solution (float64 inside, about 150 us).
+        A network (float32 or float64, 5 us a profile in batches), or the exact solution (float64 inside, 100 us in batches).
     extrapolate : {"error", "clamp"}
 
     Raises

@@ -58,7 +58,7 @@ def load(path):
         with safe_open(str(path), framework="pt") as file:
             header = dict(json.loads((file.metadata() or {}).get("galmass", "{}")))
             weights = {name: file.get_tensor(name) for name in file.offset_keys()}
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise InputError(f"{path} is no safetensors file ({error}); {REMEDY}") from error
     if header.get("format") != FORMAT:
         raise InputError(f"{path} is {header.get('format', 'of unknown origin')!r}, not '{FORMAT}'; {REMEDY}")
