@@ -17,7 +17,7 @@ WITHOUT_IMPORT = {"python", "pip", "scipy"}  # scipy under kcorrect
 RULES = {
     name: block
     for file in (ROOT / "workflow" / "rules").glob("*.smk")
-    for name, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL)
+    for name, block in re.findall(r"^rule (\w+):\n(.*?)(?=^(?:use )?rule |\Z)", file.read_text(), re.MULTILINE | re.DOTALL)
 }
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 

@@ -7,5 +7,5 @@ from galmass.discs import evaluation
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
     devices.use_threads(snakemake.threads)
-    deprojection = load(None, p.method, p.extrapolate)
+    deprojection = load(None if p.method == "direct" else snakemake.input.committed, p.method, p.extrapolate)
     stores.write_csv(snakemake.output.velocity, evaluation.example_velocity(deprojection, p.example))

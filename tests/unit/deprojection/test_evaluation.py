@@ -1,5 +1,7 @@
 """The errors of a deprojection: of known cases, in summary, and the example."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,21 @@ def test_errors_beyond_the_reference_are_unknown(exact):
         assert np.isfinite(exact[name][:6]).all()
         assert np.isnan(exact[name][6:]).all()
     assert np.isfinite(exact["surface_density"]).all()
+
+
+@pytest.mark.parametrize(("radius", "counts"), [(3.0, False), (300.0, True), (4e3, False)])
+def test_narrow_range_of_the_velocities(basis, profiles, reference, exact, radius, counts):
+    """A velocity that is off by 10 % at one radius counts on the wide range, and on the narrow one where that holds it."""
+    nearest = np.abs(np.log(evaluation.VELOCITY_RADII / radius)).argmin()
+    spoilt = copy.copy(reference)
+    spoilt.velocity = reference.velocity.copy()
+    spoilt.velocity[:, nearest] /= 1.1
+    found = evaluation.errors(basis, exactly(basis), profiles, spoilt)
+    assert (found["velocity"][:6] > 0.09).all()
+    if counts:
+        assert (found["velocity_20pc_2kpc"][:6] > 0.09).all()
+    else:
+        np.testing.assert_array_equal(found["velocity_20pc_2kpc"], exact["velocity_20pc_2kpc"])
 
 
 def test_errors_without_a_reference(basis, profiles):

@@ -12,7 +12,7 @@ from scipy.special import rgamma
 from galmass.profiles import mge, nuker
 
 N_INWARD, REACH = 20, 36.0  # points of a quadrature inside the innermost Gaussian, and how many e-folds it reaches
-FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constant surface density without mass
+FAR = 120  # steps beyond the last wing: a Gaussian so wide that it is a constant surface density; its mass is out of reach
 
 
 def _power_law_weights() -> torch.Tensor:
@@ -43,7 +43,8 @@ class Basis:
         First and last dispersion of the core [pc].
     n_inner, n_outer : int
         Wings, in the steps of the core; the innermost holds also the mass of all that would follow, and one more
-        Gaussian far outside holds the constant that all wider ones would add. n_inner = 0: no wings at all.
+        Gaussian far outside holds the constant that all wider ones would add (so ask for the mass inside a radius, never for
+        the total). n_inner = 0: no wings at all.
     """
 
     n_core: int = 64
@@ -104,14 +105,16 @@ def _places(basis: Basis, dtype, device):
     the cube root of the distance in ln sigma, since a cusp with 2 - s = 0.1 reaches far and one with 2 - s = 2 does not.
     """
     if not basis.has_wings:
-        return torch.as_tensor(np.log(basis.sigma), dtype=dtype, device=device), None
+        with torch.inference_mode(False):
+            return torch.as_tensor(np.log(basis.sigma), dtype=dtype, device=device), None
     t, weights = np.polynomial.legendre.leggauss(N_INWARD)
     t, weights = (t + 1) / 2, weights / 2
     distance = basis.step / 2 + REACH * t**3  # from half a step on: what the sum over whole steps covers
     ln_sigma = np.log(basis.sigma[:-1])
     places = np.concatenate([ln_sigma, ln_sigma[basis.n_core + basis.n_inner - 1] - distance])
     inwards = weights * 3 * REACH * t**2 * np.exp(-2 * distance) / basis.step
-    return torch.as_tensor(places, dtype=dtype, device=device), torch.as_tensor(inwards[:, None], dtype=dtype, device=device)
+    with torch.inference_mode(False):  # kept for callers that want gradients
+        return torch.as_tensor(places, dtype=dtype, device=device), torch.as_tensor(inwards[:, None], dtype=dtype, device=device)
 
 
 def local_amplitudes(ln_x, alpha, beta, gamma, step: float):
@@ -146,11 +149,13 @@ def _polynomials(slope):
 @lru_cache
 def _coefficients(dtype, device, ndim: int):
     """WEIGHTS, highest power first, each ready to broadcast."""
-    return WEIGHTS.flip(0).to(dtype=dtype, device=device).reshape(DEGREE + 1, 4, *[1] * ndim).unbind(0)
+    with torch.inference_mode(False):
+        return WEIGHTS.flip(0).to(dtype=dtype, device=device).reshape(DEGREE + 1, 4, *[1] * ndim).unbind(0)
 
 
 @lru_cache
 def design(basis: Basis, device):
     """Gaussians of the core and of the wings at the radii of the fit, float64 (n_core, n_radius) and (n_wing, n_radius), and their radii."""
-    radii, sigma = (torch.as_tensor(v, device=device) for v in (basis.radii, basis.sigma))
-    return *mge.gaussians(radii, sigma).tensor_split([basis.n_core]), radii
+    with torch.inference_mode(False):
+        radii, sigma = (torch.as_tensor(v, device=device) for v in (basis.radii, basis.sigma))
+        return *mge.gaussians(radii, sigma).tensor_split([basis.n_core]), radii

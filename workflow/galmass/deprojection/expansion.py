@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from functools import lru_cache
 
 import torch
 
@@ -75,7 +76,7 @@ class Deprojection:
                     "narrow the prior, or set deprojection.extrapolate: clamp to take the nearest profile inside"
                 )
             outside |= beyond
-            values[name] = value.clamp(low, high) if bool(beyond.any()) else value
+            values[name] = value.clamp(low, high) if self.extrapolate == "clamp" else value
         if bool(outside.any()):
             warnings.warn(f"{int(outside.sum())} of {len(alpha)} Nuker profiles lie outside the box and were moved to its edge", stacklevel=3)
         return values["alpha"], values["gamma"] + values["beta_minus_gamma"], values["gamma"], values["r_break"]
@@ -107,5 +108,12 @@ def load(path=None, method: str = "surrogate", extrapolate: str = "error") -> De
         basis = Basis()
         return Deprojection(basis, models.BOX, lambda *parameters: direct.solve(basis, *parameters), extrapolate)
     module, header = models.load(models.COMMITTED if path is None else path)
-    networks = {torch.float32: module, torch.float64: copy.deepcopy(module).double()}
-    return Deprojection(module.basis, header["box"], lambda *parameters: networks[parameters[0].dtype](*parameters), extrapolate)
+
+    @lru_cache
+    def network(dtype, device):
+        if dtype not in (torch.float32, torch.float64):
+            raise InputError(f"Nuker parameters are {dtype}; float32 or float64 is needed")
+        with torch.inference_mode(False):
+            return copy.deepcopy(module).to(dtype=dtype, device=device)
+
+    return Deprojection(module.basis, header["box"], lambda *p: network(p[0].dtype, p[0].device)(*p), extrapolate)

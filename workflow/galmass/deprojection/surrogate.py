@@ -48,7 +48,7 @@ class Correction(nn.Module):
 
 
 def features(alpha, delta, gamma, phase):
-    """What the network sees, (n, N_FEATURE): the parameters in units of the box, and waves of the phase with a period of two steps.
+    """What the network sees, (n, N_FEATURE): the parameters in units of the paper's box, and waves of the phase with a period of two steps.
 
     The phase is not periodic: at its end the window moves by one.
     """
@@ -62,7 +62,8 @@ def features(alpha, delta, gamma, phase):
 def _constants(dtype, device):
     """Centre and inverse half width of the box in lg alpha, alpha, beta - gamma, gamma and phase; wave numbers of the phase."""
     values = [0.0, 5.0, 1.65, 0.6, 0.0], [1.0, 1 / 5, 1 / 1.35, 1 / 0.6, 2.0], [math.pi * k for k in range(1, N_WAVE + 1)]
-    return tuple(torch.tensor(v, dtype=dtype, device=device) for v in values)
+    with torch.inference_mode(False):  # kept for callers that want gradients
+        return tuple(torch.tensor(v, dtype=dtype, device=device) for v in values)
 
 
 N_WAVE = 4

@@ -46,7 +46,7 @@ class Corrections:
         positions = window(basis, box["r_break"])
         factor = whitening(basis.step, positions, lambda: _aligned(basis, training[:N_WHITENING]))
         solved = [_solved(basis, positions, factor, rows, label) for rows in (training, held_out)]
-        scale = solved[0][1].square().mean().sqrt()
+        scale = float(solved[0][1].square().mean().sqrt())
         self.module.unwhiten.copy_(scale * factor)
         self.seen, self.wanted = solved[0][0], solved[0][1] / scale
         self.unseen = (solved[1][0], solved[1][1] / scale)
@@ -157,11 +157,11 @@ def train(nodes, held_out, box: Mapping, options: Mapping, seed: int, scratch: s
         raise InputError(f"the grid has {np.sum(~held_out)} training and {np.sum(held_out)} held-out nodes; both are needed: raise deprojection.grid.held_out")
     described = json.dumps([dict(options), seed, code, {k: list(v) for k, v in box.items()}], sort_keys=True).encode()
     stamp = stores.digest(described + training.tobytes() + unseen.tobytes())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        problem = RECIPES[options["recipe"]](training, unseen, box, options, label)
     checkpoint = Path(scratch) / stamp[:12] / "last.ckpt"
     with checkpoints.alone_in(Path(scratch), "train_deprojection"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            problem = RECIPES[options["recipe"]](training, unseen, box, options, label)
         history = _fit(problem, len(training), options, seed, checkpoint, stamp, label)
     return problem.module.cpu(), history
 

@@ -9,6 +9,7 @@ from galmass import logs
 from galmass.deprojection import direct, models
 from galmass.deprojection.basis import Basis
 from galmass.discs import velocity
+from galmass.errors import InputError
 from galmass.profiles import abel, mge, nuker
 from galmass.stores import Column
 
@@ -80,7 +81,8 @@ def errors(basis: Basis, solve, parameters, reference: Reference | None = None) 
         amplitudes = torch.cat([solve(*chunk).double() for chunk in chunks])
         worst = [direct.relative_error(basis, a, SURFACE_RADII, *c).abs().amax(1) for a, c in zip(amplitudes.split(CHUNK), chunks, strict=True)]
         densities = mge.density(torch.from_numpy(SURFACE_RADII), amplitudes, torch.from_numpy(basis.sigma))
-    found = {"surface_density": torch.cat(worst).numpy(), "negative": (densities <= 0).any(1).numpy()}
+    worst = torch.nan_to_num(torch.cat(worst), nan=torch.inf)  # no number is the worst error
+    found = {"surface_density": worst.numpy(), "negative": (~(densities > 0)).any(1).numpy()}
     unknown = np.full(len(amplitudes), np.nan)
     return found | {name: unknown.copy() for name in ERRORS[1:]} | _against(reference, basis, amplitudes)
 
@@ -147,6 +149,8 @@ def methods(networks: Mapping[str, object]) -> tuple[dict[str, tuple], dict]:
         found[name] = (module.basis, lambda *parameters, module=module: module(*(p.float() for p in parameters)))
         boxes.append(header["box"])
     box = {name: [max(b[name][0] for b in boxes), min(b[name][1] for b in boxes)] for name in models.BOX}
+    if any(low >= high for low, high in box.values()):
+        raise InputError(f"the networks {', '.join(map(str, networks.values()))} share no box: {boxes}; change deprojection.grid.axes")
     return found | {DIRECT: (Basis(), lambda *parameters: direct.solve(Basis(), *parameters))}, box
 
 
@@ -184,7 +188,8 @@ def example_velocity(deprojection, example: Mapping) -> list[dict]:
         for mass in (e["log_m_bh"], -np.inf)
     )
     profile = nuker.Nuker(*(np.array([v]) for v in nuker_values), sigma_break=sigma_break)
-    black_hole = np.sqrt(whole**2 - stars**2)
+    mass, softening = (torch.tensor(e[key], dtype=torch.float64) for key in ("log_m_bh", "softening_pc"))
+    black_hole = np.sqrt(velocity.black_hole_squared(torch.from_numpy(radii), mass, softening).numpy())
     exact = np.hypot(abel.circular_velocity(profile, radii, e["q_intr"], float(mge.observed_axial_ratio(q, i))), black_hole)
     names = ("radius_pc", "velocity_km_s", "exact_km_s", "stars_km_s", "black_hole_km_s")
     return [dict(zip(names, map(float, row), strict=True)) for row in zip(radii, whole, exact, stars, black_hole, strict=True)]

@@ -4,7 +4,7 @@ With the homoeoid integral (Binney & Tremaine 2008, eq. 2.132; Cappellari 2002) 
 
     v_stars^2 = sqrt(8 pi) G q_obs R sum_i A_i L(R / sigma_i),    L(x) = x int_0^1 t^2 exp(-x^2 t^2 / 2) / sqrt(1 - e^2 t^2) dt.
 
-L rises as x, falls as 1 / x^2: nothing overflows in float32 for sigma up to 1e12 pc. `squared_velocity` sums it as it stands and is
+L rises as x, falls as 1 / x^2: nothing overflows in float32 for sigma up to 1e16 pc. `squared_velocity` sums it as it stands and is
 differentiable in everything; `VelocityTable` knows sigma beforehand and is 10 to 100 times faster. Tensors in, tensors out; amplitudes
 (..., n_gauss), other parameters (...) or scalars, radii (n_radius,) to the last axis; all take dtype and device of `amplitudes`.
 """
@@ -79,9 +79,9 @@ def squared_velocity(radius, amplitudes, sigma, q_intr, inclination, log_m_bh, s
 
 
 def speed(v2):
-    """Square root of `v2`; 0 with a gradient of 0 where it is not positive."""
-    positive = v2 > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, v2, 1)), 0)
+    """Square root of `v2`; 0 with a gradient of 0 where it is zero or negative, NaN where it is NaN."""
+    nothing = v2 <= 0
+    return torch.where(nothing, 0, torch.sqrt(torch.where(nothing, 1, v2)))
 
 
 def stars_squared(radius, amplitudes, sigma, q_intr, inclination):
@@ -229,7 +229,8 @@ def _table_for(radius, sigma):
 
 @lru_cache(maxsize=32)
 def _cached_table(sigma, ln_min, ln_max, dtype, device):
-    return VelocityTable(torch.tensor(sigma, dtype=torch.float64), math.exp(ln_min), math.exp(ln_max), dtype, device)
+    with torch.inference_mode(False):  # kept for callers that want gradients
+        return VelocityTable(torch.tensor(sigma, dtype=torch.float64), math.exp(ln_min), math.exp(ln_max), dtype, device)
 
 
 def _freeman(y):

@@ -1,5 +1,7 @@
 """What the profiles ask of their inputs: one kind of array, and values that make a profile."""
 
+from functools import reduce
+
 import numpy as np
 import torch
 
@@ -11,16 +13,10 @@ def of_one_kind(*values):
     tensors = [v for v in values if isinstance(v, torch.Tensor)]
     if tensors:
         floats = [v.dtype for v in tensors if v.is_floating_point()] or [torch.get_default_dtype()]
-        return [_as_tensor(v, floats[0], tensors[0].device) for v in values]
+        return [torch.as_tensor(v, dtype=reduce(torch.promote_types, floats), device=tensors[0].device) for v in values]
     arrays = [np.asarray(v) for v in values if not isinstance(v, int | float)]
     dtype = np.result_type(np.float32, *arrays) if arrays else np.float64
     return [np.asarray(v, dtype=dtype) for v in values]
-
-
-def _as_tensor(value, dtype, device):
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
-        return value
-    return torch.as_tensor(value, dtype=dtype, device=device)
 
 
 def require(profile: str, name: str, values, fine, wanted: str) -> None:

@@ -43,5 +43,5 @@ def enclosed_mass(radius, amplitudes, sigma, q_obs=1.0):
 
 
 def total_mass(amplitudes, sigma, q_obs=1.0):
-    """Mass (...) [M_sun] of all Gaussians."""
+    """Mass (...) [M_sun] of all Gaussians; of a deprojection take `enclosed_mass`: its outermost Gaussian stands for a constant."""
     return 2 * math.pi * q_obs * (amplitudes * sigma**2).sum(-1)
