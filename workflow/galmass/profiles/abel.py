@@ -19,7 +19,7 @@ from galmass.units import G
 T_STEP, T_MAX = 0.1, 37.0
 LOG_STEP = 0.05  # of the radii on which the velocity integral is summed
 LN_R_MAX = 230.0  # ln(1e100): there the shallowest break (alpha = 0.1) has reached its outer slope to 1e-9
-INWARDS = 60.0  # e-folds below the smallest radius at which the cusp is taken as a power law
+INWARDS = 40.0  # e-folds below the smallest radius at which the cusp is taken as a power law
 N_END = 8  # weights corrected at the near end of that sum
 
 
