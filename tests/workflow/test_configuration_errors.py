@@ -27,7 +27,10 @@ WRONG = {
     "words": ({"causality": {"queries": ["galaxy_class"]}}, ["galaxy_class holds words"]),
     "seed": ({"seeds": {"training": 5000000000}}, ["seeds.training is 5000000000", "<= 4294967295"]),
     "classes": ({"samples": {"gst10k": {"classes": {"nuv_r_blue": 6.0}}}}, ["nuv_r_blue is 6.0, above"]),
-    "grid upside down": ({"deprojection": {"grid": {"axes": {"alpha": {"low": 20.0}}}}}, ["deprojection.grid.axes.alpha from low to high is [20.0, 10.0]"]),
+    "grid upside down": (
+        {"deprojection": {"grid": {"axes": {"alpha": {"low": 5.0, "high": 1.0}}}}},
+        ["deprojection.grid.axes.alpha from low to high is [5.0, 1.0]"],
+    ),
     "unknown method": ({"deprojection": {"method": "spline"}}, ["deprojection.method is 'spline'", "surrogate, direct"]),
     "more exact profiles than profiles": ({"deprojection": {"evaluation": {"exact_profiles": 3000}}}, ["exact_profiles is 3000, above profiles = 2000"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),

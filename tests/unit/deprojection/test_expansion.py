@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from galmass import deprojection
-from galmass.deprojection import direct, models
+from galmass.deprojection import direct, expansion, models
 from galmass.discs import velocity
 from galmass.errors import InputError
 from galmass.profiles import mge
@@ -17,7 +17,7 @@ from .conftest import column
 SANE = {"alpha": 1.5, "beta": 1.6, "gamma": 0.7, "r_break": 150.0}
 
 
-@pytest.fixture(scope="module", params=deprojection.expansion.METHODS)
+@pytest.fixture(scope="module", params=expansion.METHODS)
 def either(request):
     return deprojection.load(method=request.param)
 
@@ -27,7 +27,7 @@ def surrogate():
     return deprojection.load()
 
 
-@pytest.fixture(scope="module", params=deprojection.expansion.METHODS)
+@pytest.fixture(scope="module", params=expansion.METHODS)
 def clamping(request):
     return deprojection.load(method=request.param, extrapolate="clamp")
 
@@ -46,7 +46,7 @@ def test_gaussians_are_the_64_and_then_the_wings(either, basis):
 
 
 def test_both_ways_are_the_profile(either, surface_radii):
-    expected = torch.exp(deprojection.expansion.nuker.log_surface_density(surface_radii, *SANE.values()))
+    expected = torch.exp(expansion.nuker.log_surface_density(surface_radii, *SANE.values()))
     found = surface_density(either, surface_radii, *column(*SANE.values()))[0, 0]
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=0)  # ten times the median of the surrogate, 99 % of profiles
 
@@ -112,7 +112,7 @@ def test_gradients_of_the_profile_are_those_of_nuker(either, surface_radii):
     for radius in surface_radii[::80]:
         leaves = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in SANE.values()]
         found = torch.log(mge.surface_density(radius[None], either(*leaves), either.sigma)).sum()
-        exact = deprojection.expansion.nuker.log_surface_density(radius, *leaves)
+        exact = expansion.nuker.log_surface_density(radius, *leaves)
         for a, b, scale in zip(torch.autograd.grad(found, leaves), torch.autograd.grad(exact, leaves), (1.0, 1.0, 1.0, 1e-2), strict=True):
             # errors of 2e-4 that change over a tenth of the box, in alpha and slopes; d ln Sigma / d ln r_break is of order 1
             assert abs(a - b) < 2e-2 * scale
@@ -256,3 +256,31 @@ def test_load_refuses(arguments, message):
 def test_direct_answers_as_the_solver(basis, draw):
     parameters = draw(5)
     assert torch.equal(deprojection.load(method="direct")(*(p[:, 0] for p in parameters)), direct.solve(basis, *parameters))
+
+
+def test_dtypes_are_promoted(surrogate):
+    mixed = surrogate(torch.tensor(1.5, dtype=torch.float32), torch.tensor(1.6, dtype=torch.float64), 0.7, 150.0)
+    assert mixed.dtype == torch.float64
+
+
+def test_other_dtypes_are_refused(surrogate):
+    with pytest.raises(InputError, match="float32 or float64 is needed"):
+        surrogate(*(torch.tensor(v, dtype=torch.bfloat16) for v in (1.0, 2.0, 0.5, 128.0)))
+
+
+def test_inference_mode_leaves_nothing_behind(either):
+    """What is kept between calls may first have been made where no gradients are wanted."""
+    with torch.inference_mode():
+        deprojection.load()(*column(*SANE.values()))
+        either(*column(*SANE.values()))
+    leaves = [v.requires_grad_() for v in column(*SANE.values())]
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(either(*leaves).sum(), leaves))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_gives_what_the_cpu_gives(either, draw):
+    parameters = draw(100)
+    on_gpu = either(*(p.cuda() for p in parameters))
+    assert on_gpu.device.type == "cuda"
+    torch.testing.assert_close(on_gpu.cpu(), either(*parameters), rtol=1e-6, atol=1e-9)  # float64 sums in another order, condition 1e3

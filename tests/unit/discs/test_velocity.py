@@ -381,3 +381,8 @@ def test_galpy(q):
     ours = velocity.circular_velocity(radius, np.array([amplitude]), [sigma], q, inclination, *NO_HOLE).numpy()
     near = radius < 40 * sigma  # their fixed nodes miss a Gaussian that is a small part of [0, R]
     np.testing.assert_allclose(ours[near], np.array(theirs)[near], rtol=1e-7)
+
+
+def test_speed_of_no_number_is_no_number():
+    v2 = torch.tensor([4.0, 0.0, -1.0, torch.nan])
+    torch.testing.assert_close(velocity.speed(v2), torch.tensor([2.0, 0.0, 0.0, torch.nan]), equal_nan=True)
