@@ -26,7 +26,7 @@ def test_public_files_exist(finished):
 def test_every_rule_leaves_log_and_benchmark(finished):
     names = {p.stem for p in (finished.path / "logs").rglob("*.log")}
     assert names == {p.stem for p in (finished.path / "benchmarks").rglob("*.tsv")}
-    assert len(names) == 11
+    assert len(names) == 18
 
 
 def test_report_holds_every_figure(finished):
@@ -36,8 +36,16 @@ def test_report_holds_every_figure(finished):
     assert "https://" not in "".join(line for line in report.splitlines() if "<script src" in line or "<link" in line)
 
 
-def test_survey_is_a_target(fresh):
-    assert fresh.planned("survey") == fresh.planned() - {"summarise_run"}
+DEPROJECTION = {"build_nuker_grid", "train_deprojection", "train_paper_network", "evaluate_deprojection", "tabulate_velocity", "plot_deprojection"}
+
+
+def test_wings_are_targets(fresh):
+    assert fresh.planned("survey") == fresh.planned() - {"summarise_run"} - DEPROJECTION
+    assert fresh.planned("deprojection") == fresh.planned("dynamics") == DEPROJECTION
+
+
+def test_a_rule_is_a_target(fresh):
+    assert fresh.planned("train_deprojection", config="config/nuker.yaml") == {"build_nuker_grid", "train_deprojection"}
 
 
 def test_make_demo_killed_in_training_goes_on_and_ends_the_same(finished, fresh):
