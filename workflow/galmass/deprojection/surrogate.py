@@ -4,6 +4,9 @@ An infinite log-uniform grid of Gaussians has no place of its own: moving the br
 Gaussian. So the correction to the local expansion, as a fraction of the local surface density, is a function of alpha,
 beta - gamma, gamma and the place of the break between two Gaussians (*phase*) alone. The network learns that function on a window
 of Gaussians about the break that covers the core for every break radius of the box.
+
+Where the break passes half-way between two Gaussians the window moves by one, and the profile jumps by what the network has not learnt:
+4e-5 of Sigma in the median, 1e-3 at the sharpest breaks.
 """
 
 import math
