@@ -10,6 +10,7 @@ import torch
 from scipy.special import gamma as gamma_function
 
 from galmass.deprojection.basis import DEGREE, DOMAIN, FACTORS, WEIGHTS, Basis, design, local_amplitudes, local_expansion
+from galmass.errors import InputError
 from galmass.profiles import abel, mge, nuker
 
 from .conftest import column
@@ -204,3 +205,9 @@ def test_rows_do_not_see_each_other(basis, draw):
     together = local_expansion(basis, *parameters)[0]
     alone = torch.cat([local_expansion(basis, *(p[i : i + 1] for p in parameters))[0] for i in range(20)])
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=0)  # vectorised exp differs in the last bits
+
+
+@pytest.mark.parametrize("wings", [{"n_inner": 0}, {"n_outer": 0}])
+def test_wings_on_one_side_alone_are_refused(wings):
+    with pytest.raises(InputError, match="wings on both sides, or none"):
+        Basis(**wings)

@@ -11,6 +11,7 @@ from scipy.stats import kstest
 from galmass.deprojection import direct, expansion, models
 from galmass.deprojection.basis import Basis
 from galmass.discs import evaluation
+from galmass.errors import InputError
 from galmass.profiles import abel, nuker
 from galmass.units import G
 
@@ -237,6 +238,13 @@ def test_methods_are_compared_where_all_of_them_answer(tmp_path):
     assert box == models.BOX | {"alpha": [0.5, 5.0], "gamma": [0.1, 1.2]}
 
 
+def test_networks_that_share_no_box_are_refused(tmp_path):
+    untrained(tmp_path / "a", models.BOX | {"alpha": [0.5, 1.0]})
+    untrained(tmp_path / "b", models.BOX | {"alpha": [2.0, 5.0]})
+    with pytest.raises(InputError, match=r"share no box.*change deprojection.grid.axes"):
+        evaluation.methods({"a": tmp_path / "a", "b": tmp_path / "b"})
+
+
 # --- the example
 
 
@@ -254,3 +262,9 @@ def test_example_velocity_is_the_exact_one():
     np.testing.assert_allclose(rows["black_hole_km_s"], black_hole, rtol=1e-8)
     np.testing.assert_allclose(rows["stars_km_s"], stars, rtol=3e-3)  # goal of issue 3
     np.testing.assert_allclose(rows["velocity_km_s"], np.hypot(rows["stars_km_s"], black_hole), rtol=1e-9)
+
+
+def test_amplitudes_that_are_no_numbers_are_the_worst(basis, profiles):
+    found = evaluation.errors(basis, lambda *p: torch.full((len(p[0]), len(basis.sigma)), torch.nan, dtype=torch.float64), profiles)
+    assert np.all(np.isinf(found["surface_density"]))
+    assert found["negative"].all()

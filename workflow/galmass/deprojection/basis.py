@@ -9,6 +9,7 @@ import torch
 from numpy.polynomial import Chebyshev, Polynomial
 from scipy.special import rgamma
 
+from galmass.errors import InputError
 from galmass.profiles import mge, nuker
 
 N_INWARD, REACH = 20, 36.0  # points of a quadrature inside the innermost Gaussian, and how many e-folds it reaches
@@ -44,7 +45,12 @@ class Basis:
     n_inner, n_outer : int
         Wings, in the steps of the core; the innermost holds also the mass of all that would follow, and one more
         Gaussian far outside holds the constant that all wider ones would add (so ask for the mass inside a radius, never for
-        the total). n_inner = 0: no wings at all.
+        the total). Both 0: no wings at all.
+
+    Raises
+    ------
+    InputError
+        For wings on one side alone.
     """
 
     n_core: int = 64
@@ -52,6 +58,10 @@ class Basis:
     sigma_max: float = 2.2e4
     n_inner: int = 24
     n_outer: int = 16
+
+    def __post_init__(self):
+        if (self.n_inner > 0) != (self.n_outer > 0):
+            raise InputError(f"{self.n_inner} inner and {self.n_outer} outer wings: there are wings on both sides, or none")
 
     @property
     def step(self) -> float:

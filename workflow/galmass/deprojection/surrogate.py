@@ -24,6 +24,9 @@ MARGIN = 3  # steps that the radii of the exact solution go beyond the window
 BEYOND = 60  # steps of local expansion around the window: a grid without ends
 RIDGE = 1e-11  # on the correction at the break; it rises with the distance in steps, (1 + (k / 3)^6), where sharp breaks want nothing
 FLOOR = 1e-9  # added to the mean normal matrix before its Cholesky factor is taken
+N_WAVE = 4  # of the phase, with periods of two steps and less
+N_FEATURE = 5 + 2 * N_WAVE
+START = 10.2  # bias of the paper network's last layer under symexp, 64 amplitudes of 1/64: about 0 it has no slope
 
 
 class Correction(nn.Module):
@@ -67,10 +70,6 @@ def _constants(dtype, device):
     values = [0.0, 5.0, 1.65, 0.6, 0.0], [1.0, 1 / 5, 1 / 1.35, 1 / 0.6, 2.0], [math.pi * k for k in range(1, N_WAVE + 1)]
     with torch.inference_mode(False):  # kept for callers that want gradients
         return tuple(torch.tensor(v, dtype=dtype, device=device) for v in values)
-
-
-N_WAVE = 4
-N_FEATURE = 5 + 2 * N_WAVE
 
 
 def place(basis: Basis, r_break):
@@ -130,7 +129,7 @@ class Surrogate(nn.Module):
 
     def __init__(self, basis: Basis, r_break_range, width: int, depth: int):
         super().__init__()
-        self.basis, self.r_break_range = basis, tuple(r_break_range)
+        self.basis = basis
         positions = window(basis, r_break_range)
         self.network = Correction(len(positions), width, depth)
         self.register_buffer("unwhiten", torch.eye(len(positions)))
@@ -163,9 +162,6 @@ def whitening(step: float, positions, draw) -> torch.Tensor:
 def symexp(x):
     """``sgn(x) 1e-12 (10^|x| - 1)``: |x| of 0.3 to 15 spans 1e-12 to 1e3 (Yantovski-Barth et al. 2025)."""
     return torch.sign(x) * 1e-12 * torch.expm1(np.log(10) * torch.abs(x))
-
-
-START = 10.2  # bias of the last layer under symexp, 64 amplitudes of 1/64: about 0 it has no slope
 
 
 class PaperNetwork(nn.Module):

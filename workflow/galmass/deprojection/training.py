@@ -33,7 +33,7 @@ class Corrections:
     box : mapping of name -> pair
         The ends of its axes.
     options : mapping
-        Section ``deprojection.training`` of the configuration.
+        Section ``deprojection.recipes.galmass`` of the configuration.
     label : str
         Of the progress bar.
     """

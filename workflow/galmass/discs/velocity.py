@@ -251,18 +251,22 @@ def _far_coefficients(terms=14):
     return tuple(coefficients)
 
 
-class _ScaledK0(torch.autograd.Function):
-    """``e^y K0(y)``, with the derivative that torch lacks."""
+class _OfOneTensor(torch.autograd.Function):
+    """A function whose derivative follows from its argument."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(y):
-        return torch.special.scaled_modified_bessel_k0(y)
-
-    @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
+
+
+class _ScaledK0(_OfOneTensor):
+    """``e^y K0(y)``, with the derivative that torch lacks."""
+
+    @staticmethod
+    def forward(y):
+        return torch.special.scaled_modified_bessel_k0(y)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -270,18 +274,12 @@ class _ScaledK0(torch.autograd.Function):
         return gradient * (_ScaledK0.apply(y) - _ScaledK1.apply(y))
 
 
-class _ScaledK1(torch.autograd.Function):
+class _ScaledK1(_OfOneTensor):
     """``e^y K1(y)``, with the derivative that torch lacks."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(y):
         return torch.special.scaled_modified_bessel_k1(y)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, gradient):
