@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                the embedded default
 #   snakemake --cores all survey         the survey wing alone
+#   snakemake --cores all dynamics       the dynamics wing alone: deprojection and black holes
 #   snakemake --cores all deprojection   Nuker profiles as Gaussians: networks, errors, velocities
 
 from snakemake.utils import min_version
@@ -17,6 +18,8 @@ include: "workflow/rules/catalogue.smk"
 include: "workflow/rules/contrastive.smk"
 include: "workflow/rules/causality.smk"
 include: "workflow/rules/deprojection.smk"
+include: "workflow/rules/visibilities.smk"
+include: "workflow/rules/inference.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -27,6 +30,7 @@ rule all:
     input:
         survey_targets,
         deprojection_targets,
+        dynamics_targets,
         HEADLINES,
 
 
@@ -38,6 +42,7 @@ rule survey:
 rule dynamics:
     input:
         deprojection_targets,
+        dynamics_targets,
 
 
 rule deprojection:

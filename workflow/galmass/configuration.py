@@ -131,7 +131,7 @@ def markdown_table(schema: Mapping, config: Mapping) -> str:
 def _default(config, keys: list[str]) -> str:
     for key in keys:
         if key == "<name>" and isinstance(config, Mapping):
-            key = next(iter(config))
+            key = next(iter(config), "")
         if not isinstance(config, Mapping) or key not in config:
             return ""
         config = config[key]

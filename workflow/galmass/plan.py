@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
 from galmass.errors import InputError
 
+MASS_MODELS = ("nuker", "mge", "mge_without_innermost", "sersic", "core_sersic")
+# what each kind of observation must name
+OBSERVATIONS = {"simulation": (), "file": ("path",), "zenodo": ("record",), "alma": ("source", "member_ous")}
+PRIORS = {"uniform": ("low", "high"), "log_uniform": ("low", "high"), "isotropic": ("low", "high"), "normal": ("mean", "sd"), "fixed": ("value",)}
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
@@ -29,6 +33,45 @@ def check_references(config: Mapping) -> None:
         _require(sorted(tested), source, sample, "config: causality.queries or conditions")
     _check_steps(config["contrastive"]["max_steps"], config["contrastive"]["validate_every"])
     _check_deprojection(config["deprojection"])
+    for name in config["run"]["galaxies"]:
+        _declared(name, config["galaxies"], "run.galaxies")
+    for name, entry in config["galaxies"].items():
+        if name in config["samples"] or name == "deprojection":
+            raise InputError(f"config: galaxies.{name} would share results/{name} with another part of the run; give it another name")
+        _check_galaxy(f"galaxies.{name}", entry)
+    _check_priors("fitting.priors", config["fitting"]["priors"])
+
+
+def _check_galaxy(key: str, entry: Mapping) -> None:
+    """Raise `InputError` for an observation that lacks its source, or sizes that do not fit."""
+    kind = entry["observation"]["kind"]
+    missing = [name for name in OBSERVATIONS[kind] if name not in entry["observation"]]
+    if missing:
+        raise InputError(f"config: {key}.observation is of kind {kind} and lacks the key '{missing[0]}'")
+    if kind == "simulation" and "simulation" not in entry:
+        raise InputError(f"config: {key} lacks the key 'simulation', which its observation needs")
+    optical = [model for model in entry["mass_models"] if model.startswith("mge")]
+    if optical and kind != "simulation" and entry["mge_table"] is None:
+        raise InputError(f"config: {key}.mge_table is null, and the mass model {optical[0]} needs one: resources/README.md says its form")
+    if entry["grid"]["n_pix"] is not None:
+        _ordered(f"{key}.model.n_pix", entry["model"]["n_pix"], f"{key}.grid.n_pix", entry["grid"]["n_pix"])
+    for name in ("velocity_range_kms", "line_range_kms"):
+        if entry["channels"][name] is not None:
+            _increasing(f"{key}.channels.{name}", entry["channels"][name])
+    if entry["channels"]["continuum_order"] is not None and entry["channels"]["line_range_kms"] is None:
+        raise InputError(f"config: {key}.channels.line_range_kms is null, and channels.continuum_order asks for channels without line")
+    _check_priors(f"{key}.priors", entry["priors"])
+
+
+def _check_priors(key: str, priors: Mapping) -> None:
+    for name, prior in priors.items():
+        needed = PRIORS[prior["kind"]]
+        missing = [field for field in needed if field not in prior]
+        if missing:
+            raise InputError(f"config: {key}.{name} is {prior['kind']} and lacks the key '{missing[0]}'")
+        # the lower limit may refer to something else than the upper one
+        if "low" in prior and "high" in prior and prior.get("of") != "beam_and_field":
+            _increasing(f"{key}.{name} from low to high", [prior["low"], prior["high"]])
 
 
 def _check_deprojection(entry: Mapping) -> None:

@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from galmass.configuration import check, load_schema
 from galmass.errors import InputError
 from galmass.logs import text_table
-from galmass.plan import check_references, models
+from galmass.plan import MASS_MODELS, check_references, models
 from galmass.provenance import code_version
+from galmass.units import LIGHT
 
 COMMITTED = "resources/nuker.safetensors"
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
@@ -29,6 +30,23 @@ NETWORKS = {"surrogate": "surrogate", "paper_symexp": "paper, symexp", "paper_li
 DEPROJECTION = [
     *("grid.zarr", "errors.json", "errors.parquet", "surrogate.safetensors", "velocity.csv"),
     *("distributions.svg", "maps.svg", "worst.svg", "training.svg", "velocity.svg"),
+]
+# what a fit shows: file -> words of the report
+FIT_FIGURES = {
+    "corner": "posterior",
+    "traces": "chains",
+    "prior": "prior and posterior",
+    "chi2": "misfit by channel and baseline",
+    "moments": "moment maps of data and model",
+    "residuals": "residual channel maps",
+    "position_velocity": "position-velocity diagram",
+    "rotation": "rotation curve and its parts",
+}
+VISIBILITIES = ["visibilities.zarr", "grid.zarr", "coverage.svg", "spectrum.svg", "channel_maps.svg"]
+# keys of a galaxy that its fits read
+FITTED = [
+    *("distance_mpc", "v_sys_kms", "rest_frequency_hz", "dish_diameter_m", "primary_beam_coefficient"),
+    *("model", "priors"),
 ]
 TESTS = ["neighbours.zarr", "independence.parquet", "independence.json", "independence.svg"]
 
@@ -54,6 +72,107 @@ def deprojection_targets(wildcards):
     return [f"results/deprojection/{name}" for name in DEPROJECTION]
 
 
+def dynamics_targets(wildcards):
+    """What the dynamics wing makes of every galaxy."""
+    targets = []
+    for name in config["run"]["galaxies"]:
+        targets += [f"results/{name}/visibilities/{product}" for product in VISIBILITIES]
+        for model in config["galaxies"][name]["mass_models"]:
+            targets += [
+                f"results/{name}/fit/{model}/{product}" for product in ("posterior.nc", "summary.json", "check.json")
+            ]
+            targets += [f"results/{name}/fit/{model}/{figure}.svg" for figure in FIT_FIGURES]
+        targets += [f"results/{name}/fit/models.csv", f"results/{name}/fit/models.svg"]
+    return targets
+
+
+def galaxy(wildcards, *keys):
+    """Some keys of a galaxy's entry."""
+    return {key: config["galaxies"][wildcards.galaxy][key] for key in keys}
+
+
+def observation(wildcards):
+    """Where the visibilities of a galaxy come from: a store, a file, or the folder of a download."""
+    entry = config["galaxies"][wildcards.galaxy]["observation"]
+    if entry["kind"] == "simulation":
+        return ancient(f"results/{wildcards.galaxy}/observation/simulated.zarr")
+    if entry["kind"] == "zenodo":
+        return ancient(f"resources/{wildcards.galaxy}/download")
+    if "path" not in entry:
+        raise WorkflowError(
+            f"config: galaxies.{wildcards.galaxy}.observation lacks the key 'path': calibrate and split in CASA what "
+            f"download_alma fetched into resources/{wildcards.galaxy}/download, and name the MeasurementSet that it gives"
+        )
+    return ancient(entry["path"]) if Path(entry["path"]).is_dir() else entry["path"]
+
+
+def observation_file(wildcards):
+    """The file itself."""
+    entry = config["galaxies"][wildcards.galaxy]["observation"]
+    if entry["kind"] == "zenodo":
+        return f"resources/{wildcards.galaxy}/download/observation.npz"
+    return entry.get("path", f"results/{wildcards.galaxy}/observation/simulated.zarr")
+
+
+def sky_frequency(wildcards):
+    """Where the line of a galaxy is observed [Hz], radio convention."""
+    entry = config["galaxies"][wildcards.galaxy]
+    return entry["rest_frequency_hz"] * (1 - entry["v_sys_kms"] / LIGHT)
+
+
+def optical_table(wildcards):
+    """Multi-Gaussian expansion that a mass model needs: of the simulation, or the user's; None for the others."""
+    if not wildcards.mass_model.startswith("mge"):
+        return None
+    return config["galaxies"][wildcards.galaxy]["mge_table"] or f"results/{wildcards.galaxy}/observation/mge.csv"
+
+
+def optical_input(wildcards):
+    """The same as an input; a file of the user's that is missing fails the job that needs it, in words, and no other."""
+    table = optical_table(wildcards)
+    user_s = config["galaxies"][wildcards.galaxy]["mge_table"] is not None
+    return [] if table is None or (user_s and not Path(table).exists()) else table
+
+
+def deprojection_method(wildcards):
+    """How the mass model turns Nuker profiles into Gaussians; nothing for the others."""
+    if wildcards.mass_model != "nuker":
+        return {}
+    return {key: config["deprojection"][key] for key in ("method", "extrapolate")}
+
+
+def truth(wildcards):
+    """Truth of a simulation; nothing for a real galaxy."""
+    simulated = config["galaxies"][wildcards.galaxy]["observation"]["kind"] == "simulation"
+    return (
+        [f"results/{wildcards.galaxy}/observation/{name}" for name in ("truth.json", "velocity.csv")]
+        if simulated
+        else []
+    )
+
+
+def fit_products(wildcards, name):
+    """One product of every mass model of a galaxy."""
+    return [
+        f"results/{wildcards.galaxy}/fit/{model}/{name}"
+        for model in config["galaxies"][wildcards.galaxy]["mass_models"]
+    ]
+
+
+def fit_figures():
+    """Figures of a fit with their places in the report."""
+    return {
+        name: report(
+            f"results/{{galaxy}}/fit/{{mass_model}}/{name}.svg",
+            caption=f"../report/fit_{name}.rst",
+            category="6. Black holes",
+            subcategory="{galaxy}",
+            labels={"galaxy": "{galaxy}", "mass model": "{mass_model}", "shows": words},
+        )
+        for name, words in FIT_FIGURES.items()
+    }
+
+
 def recipe(name):
     """Training options of a recipe, its name among them."""
     return {"recipe": name, **config["deprojection"]["recipes"][name]}
@@ -66,7 +185,10 @@ def numbers(path):
 
 def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
-    whole = all(Path(path).exists() for path in [*survey_targets(None), *deprojection_targets(None), HEADLINES])
+    whole = all(
+        Path(path).exists()
+        for path in [*survey_targets(None), *deprojection_targets(None), *dynamics_targets(None), HEADLINES]
+    )
     if not whole or set(workflow.dag_settings.targets) - {"all"}:  # single files were asked for
         return
     used = Path(".snakemake/config.json")  # overlays and --config merged
@@ -93,3 +215,5 @@ wildcard_constraints:
     sample="|".join(map(re.escape, config["samples"])),
     modality="|".join(map(re.escape, config["modalities"])),
     output="symexp|linear",
+    galaxy="|".join(map(re.escape, config["galaxies"])),
+    mass_model="|".join(MASS_MODELS),

@@ -1,0 +1,84 @@
+"""A small galaxy, observed with little and fitted in seconds."""
+
+import numpy as np
+import pytest
+import torch
+
+from galmass.inference import assembly
+from galmass.visibilities import gridding, simulation
+from galmass.visibilities.coverage import Coverage
+
+REST = 230.538e9
+TRUTH = {
+    **{"log_m_bh": 8.5, "alpha": 1.5, "gamma": 0.7, "beta_minus_gamma": 0.5, "r_break": 200.0, "log_sigma_break": 4.3, "q_intr": 0.7},
+    **{"inclination": 60.0, "position_angle": 30.0, "x_offset": 0.1, "y_offset": -0.05, "v_sys": 1010.0, "sigma_gas": 8.0, "flux": 10.0, "scale_length": 1.2},
+}
+PRIORS = {
+    "log_m_bh": {"kind": "uniform", "low": 6.0, "high": 10.0},
+    "alpha": {"kind": "log_uniform", "low": 0.1, "high": 10.0},
+    "gamma": {"kind": "uniform", "low": 0.001, "high": 1.2},
+    "beta_minus_gamma": {"kind": "uniform", "low": 0.3, "high": 3.0},
+    "r_break": {"kind": "log_uniform", "low": 2.0, "high": 2000.0},
+    "log_sigma_break": {"kind": "uniform", "low": 1.0, "high": 7.0},
+    "q_intr": {"kind": "fixed", "value": 0.7},
+    "log_ml": {"kind": "uniform", "low": -1.0, "high": 2.0},
+    "inclination": {"kind": "isotropic", "low": 20.0, "high": 89.0},
+    "position_angle": {"kind": "uniform", "low": 0.0, "high": 360.0},
+    "x_offset": {"kind": "uniform", "low": -1.0, "high": 1.0},
+    "y_offset": {"kind": "uniform", "low": -1.0, "high": 1.0},
+    "v_sys": {"kind": "uniform", "low": -100.0, "high": 100.0, "of": "v_sys"},
+    "sigma_gas": {"kind": "log_uniform", "low": 0.5, "high": 50.0},
+    "flux": {"kind": "log_uniform", "low": 0.1, "high": 10.0, "of": "shortest_baselines"},
+    "scale_length": {"kind": "log_uniform", "low": 0.25, "high": 0.5, "of": "beam_and_field"},
+}
+GALAXY = {
+    **{"distance_mpc": 11.4, "v_sys_kms": 1000.0, "rest_frequency_hz": REST, "dish_diameter_m": 12.0, "primary_beam_coefficient": 1.13},
+    "model": {"n_pix": 32, "profile": "exponential", "thick": False, "gas_mass": False, "centroids": False, "pivot_arcsec": 1.0},
+    "priors": {},
+}
+FITTING = {"likelihood": "student_t", "priors": PRIORS, "velocity_nodes": 20}
+
+
+def small_coverage(n_chan=16, reach=20, share=0.3, field_arcsec=16.0):
+    """A random disc of uv cells in channels of 30 km/s."""
+    rng = np.random.default_rng(5)
+    u, v = np.meshgrid(np.arange(0, reach), np.arange(-reach, reach))
+    kept = (np.hypot(u, v) < reach) & ((u > 0) | (v > 0)) & (rng.random(u.shape) < share)
+    width = 30 / 299792.458 * REST
+    frequency = REST * (1 - 1010 / 299792.458) + width * (np.arange(n_chan) - (n_chan - 1) / 2)
+    filled = np.ones((n_chan, kept.sum()), bool)
+    return Coverage(u[kept], v[kept], filled, 1 / (field_arcsec * gridding.ARCSEC), frequency, width)
+
+
+def observe(signal_to_noise=60.0, seed=1, truth=TRUTH, cell=0.4, n_pix=40):
+    """Gridded visibilities of the small galaxy."""
+    seen, _ = simulation.simulate({**truth, "distance": 11.4}, small_coverage(), seed, 2**14, median_count=20, signal_to_noise=signal_to_noise)
+    return gridding.grid(seen, n_pix, cell)
+
+
+def setup_of(mass_model="nuker", galaxy=None, fitting=None):
+    return {
+        "galaxy": {**GALAXY, **(galaxy or {})},
+        "fitting": {**FITTING, **(fitting or {})},
+        "mass_model": mass_model,
+        "deprojection": {"method": "surrogate", "extrapolate": "error"} if mass_model == "nuker" else {},
+        "weights": None,
+        "mge_table": None,
+    }
+
+
+@pytest.fixture(scope="session")
+def gridded():
+    return observe()
+
+
+@pytest.fixture(scope="session")
+def posterior(gridded):
+    """In float64: derivatives are compared with differences."""
+    return assembly.assemble(setup_of(), gridded, dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def truth(posterior):
+    """Physical vector of what was simulated."""
+    return torch.tensor([TRUTH[name] for name in posterior.names], dtype=torch.float64)

@@ -1,0 +1,138 @@
+"""The log posterior of a small galaxy: derivatives, halves, curvature, and what the data know."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import GALAXY, PRIORS, TRUTH, observe, setup_of
+
+from galmass import stores
+from galmass.errors import InputError
+from galmass.inference import assembly, likelihood
+from galmass.visibilities import gridding
+
+
+def test_names_units_and_priors_go_together(posterior):
+    assert set(posterior.names) == {name for name, prior in PRIORS.items() if prior["kind"] != "fixed" and name != "log_ml"}
+    assert posterior.units["log_m_bh"] == "log10 M_sun"
+    assert posterior.units["flux"] == "Jy km/s"
+    assert set(posterior.prior) == set(posterior.names)
+    assert posterior.prior["v_sys"].low == 900  # about the catalogue's
+
+
+def test_truth_is_likely_and_its_residuals_are_noise(posterior, truth):
+    at_truth = float(posterior(truth))
+    for name, step in (("log_m_bh", 0.3), ("position_angle", 5.0), ("v_sys", 15.0), ("flux", 2.0)):
+        for sign in (1, -1):
+            moved = truth.clone()
+            moved[posterior.names.index(name)] += sign * step
+            assert float(posterior(moved)) < at_truth - 10, name
+    square = posterior.noise.chi_squared(posterior.predict_at(truth))
+    # the scaled chi^2 of Student's t with nu = 14 ... 20 has the variance 2.6 a datum
+    assert float(square.mean()) == pytest.approx(1, abs=4 * (2.6 / len(square)) ** 0.5)
+
+
+def test_gradient_against_differences(posterior, truth):
+    z = posterior.parameters.coordinates(truth + torch.tensor([0.01] * len(truth), dtype=torch.float64)).requires_grad_()
+    posterior.log_density(z).backward()
+    step = 1e-5
+    for i in range(len(z)):
+        up, down = z.detach().clone(), z.detach().clone()
+        up[i] += step
+        down[i] -= step
+        with torch.no_grad():
+            expected = float(posterior.log_density(up) - posterior.log_density(down)) / (2 * step)
+        # points of the quadrature come and go between both: jumps of 1e-6 in ln L
+        assert float(z.grad[i]) == pytest.approx(expected, rel=2e-4, abs=0.5), posterior.names[i]
+
+
+def test_summary_carries_all_that_the_data_see(posterior, truth):
+    z = posterior.parameters.coordinates(truth)
+    s = posterior.summary(z)
+    assert s.shape == (posterior.n_nodes + len(posterior.geometry_names),)
+    # what 20 nodes leave: it lowers the acceptance of `delayed` a little, and changes no result
+    assert float(posterior.likelihood_at_summary(s)) == pytest.approx(float(posterior.log_likelihood(z)), abs=1)
+    batch = posterior.summary(torch.stack([z, z + 0.01]))
+    np.testing.assert_allclose(batch[0], s, rtol=1e-12)
+
+
+def test_curvature_is_the_covariance_of_the_score(posterior, truth):
+    """Fisher information: over replicated data the score varies by it."""
+    z = posterior.parameters.coordinates(truth)
+    information = posterior.curvature(z) + torch.func.hessian(posterior.log_prior)(z)  # without the prior
+    rng = np.random.default_rng(3)
+    step = 1e-3 * torch.eye(len(z), dtype=z.dtype)
+    with torch.no_grad():
+        middle = posterior.predict(z)
+        jacobian = torch.stack([(posterior.predict(z + s) - middle) / 1e-3 for s in step], -1)
+    scores = torch.stack([posterior.noise.replicate(middle, rng).score_and_weights(middle)[0] @ jacobian for _ in range(2000)])
+    place = posterior.names.index("log_m_bh")
+    scale = information.diagonal().sqrt()
+    found = torch.cov(scores.T) / scale[:, None] / scale
+    expected = information / scale[:, None] / scale
+    # sqrt(2 / 2000) = 0.03 for entries of a diagonal of one, four of it
+    assert float((found - expected).abs().max()) < 0.13
+    assert float(found[place, place]) == pytest.approx(1, abs=0.13)
+
+
+def test_spline_is_exact_around_a_black_hole_and_smooth_elsewhere():
+    nodes, radius = np.geomspace(0.04, 8, 26), np.geomspace(0.001, 12, 300)
+    spread = likelihood.spline(nodes, radius)
+    keplerian = 300 / np.sqrt(radius)
+    inside = radius <= 8
+    np.testing.assert_allclose((spread @ (300 / np.sqrt(nodes)))[inside], keplerian[inside], rtol=1e-12)
+    curve = lambda r: np.sqrt(300**2 / r + 200**2 * r**0.3)  # noqa: E731
+    among = (radius > 0.1) & (radius < 5)
+    np.testing.assert_allclose((spread @ curve(nodes))[among], curve(radius)[among], rtol=1e-4)
+
+
+def test_a_galaxy_that_cannot_be_has_no_likelihood(gridded, tmp_path):
+    stores.write_csv(tmp_path / "mge.csv", [{"surface_brightness": 1e4, "sigma_arcsec": 1.0, "q_obs": 0.5}])
+    found = assembly.assemble(setup_of("mge") | {"mge_table": str(tmp_path / "mge.csv")}, gridded)
+    values = {**TRUTH, "log_ml": 0.3}
+    x = torch.tensor([values[name] for name in found.names], dtype=torch.float64)
+    x[found.names.index("inclination")] = 30.0  # an observed axial ratio of 0.5 needs 60 deg
+    assert float(found(x)) == -np.inf
+
+
+def test_setup_moves_with_its_folder(gridded, posterior, truth, tmp_path):
+    gridding.write(tmp_path / "one" / "grid.zarr", gridded)
+    folder = tmp_path / "one" / "fit" / "nuker"
+    folder.mkdir(parents=True)
+    assembly.write_setup(folder / "setup.json", setup_of() | {"grid": str(tmp_path / "one" / "grid.zarr")})
+    (tmp_path / "one").rename(tmp_path / "other")
+    found = assembly.log_likelihood(tmp_path / "other" / "fit" / "nuker")
+    # float32 against float64
+    assert float(found(truth)) == pytest.approx(float(posterior(truth)), abs=0.5)
+    x = truth.clone().requires_grad_()
+    found(x).backward()
+    assert bool(torch.isfinite(x.grad).all())
+
+
+def test_misspelt_prior_is_named(gridded):
+    with pytest.raises(InputError, match=r"priors\.inclnation is no parameter"):
+        assembly.assemble(setup_of(galaxy={"priors": {"inclnation": {"kind": "fixed", "value": 60.0}}}), gridded)
+
+
+def test_priors_of_a_galaxy_come_first(gridded):
+    found = assembly.assemble(setup_of(galaxy={"priors": {"inclination": {"kind": "fixed", "value": 60.0}}}), gridded)
+    assert "inclination" not in found.names
+    assert found.parameters.fixed["inclination"] == 60.0
+
+
+def test_flux_that_short_baselines_do_not_show_is_said():
+    faint = observe(signal_to_noise=60.0, truth={**TRUTH, "flux": 10.0})
+    faint.mean[faint.mask] *= -1
+    with pytest.raises(InputError, match=r"priors\.flux refers to the flux on the shortest baselines, which is -"):
+        assembly.assemble(setup_of(), faint)
+
+
+def test_gas_mass_and_thickness_bring_their_parameters(gridded):
+    priors = {
+        "thickness": {"kind": "log_uniform", "low": 0.001, "high": 1.0},
+        "log_gas_mass": {"kind": "uniform", "low": 5.0, "high": 11.0},
+    }
+    model = {**GALAXY["model"], "thick": True, "gas_mass": True}
+    found = assembly.assemble(setup_of(galaxy={"model": model, "priors": priors}), gridded)
+    assert {"thickness", "log_gas_mass"} <= set(found.names)
+    x = torch.tensor([{**TRUTH, "thickness": 0.05, "log_gas_mass": 8.0}[name] for name in found.names], dtype=torch.float64)
+    assert bool(torch.isfinite(found(x)))

@@ -1,0 +1,176 @@
+"""Runs to convergence, interrupted and resumed, fallen back, and refused; on a Gaussian seen through a curved summary."""
+
+import math
+
+import pytest
+import torch
+
+from galmass.errors import InputError
+from galmass.inference import fisher, sampling
+
+torch.set_num_threads(1)
+WIDTH = torch.tensor([0.5, 0.2, 1.0], dtype=torch.float64)
+ORIGIN = torch.zeros((1, 3), dtype=torch.float64)
+COMMON = {"n_chains": 8, "target_ess": 300, "max_r_hat": 1.05}
+SMALL = COMMON | {"n_walkers": 200, "n_components": 4, "n_rounds": 6, "n_proposals": 32, "n_pilot": 32}
+TUNED = COMMON | {"n_warmup": 100}
+
+
+class Bowl:
+    """Normal with mean 0 and WIDTH, in the bent coordinates (sinh z0, z1 - z0^2 / 2, z2), with a flat prior there: all moments of s known.
+
+    `fault` is added to what the data are predicted to be, but not to the truth: a surrogate of the wrong place.
+    """
+
+    names = ("a", "b", "c")
+
+    def __init__(self, fault=0.0):
+        self.fault, self.calls, self.last = fault, 0, math.inf
+
+    def summary(self, z):
+        return torch.stack([torch.sinh(z[..., 0]), z[..., 1] - 0.5 * z[..., 0] ** 2, z[..., 2]], -1)
+
+    def log_prior(self, z):
+        return torch.log(torch.cosh(z[..., 0]))
+
+    def predict_at_summary(self, s):
+        return s / WIDTH + self.fault
+
+    def likelihood_at_summary(self, s):
+        return -0.5 * ((s / WIDTH) ** 2).sum(-1)
+
+    def score_and_weights(self, prediction):
+        return -prediction, torch.ones_like(prediction)
+
+    def log_likelihood(self, z):
+        return self.likelihood_at_summary(self.summary(z))
+
+    def log_density(self, z):
+        self.calls += 1
+        if self.calls > self.last:
+            raise KeyboardInterrupt
+        return self.log_prior(z) + self.log_likelihood(z)
+
+    def curvature(self, z):
+        return fisher.posterior_curvature(self, z, torch.diag(WIDTH**-2), floor=1.0)
+
+
+def _run(folder, sampler="delayed", problem=None, options=SMALL, stamp="a", seed=3):
+    return sampling.run(problem or Bowl(), sampler, ORIGIN, options, seed, folder, stamp)
+
+
+@pytest.mark.parametrize(("sampler", "options"), [("delayed", SMALL), ("mala", TUNED), ("hmc", TUNED)])
+def test_it_stops_converged_with_the_right_moments(sampler, options, tmp_path):
+    result = _run(tmp_path, sampler, options=options)
+    assert result.converged
+    assert result.sampler == sampler
+    assert result.diagnostics.bulk_ess.min() >= 300
+    assert result.diagnostics.r_hat.max() < 1.05
+    assert result.z.shape[::2] == (8, 3)
+    s = Bowl().summary(result.z).reshape(-1, 3) / WIDTH
+    assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
+    torch.testing.assert_close(s.std(0), torch.ones(3, dtype=torch.float64), atol=4 / math.sqrt(2 * 150), rtol=0)  # squares mix half as fast at worst
+    torch.testing.assert_close(result.log_prob[2, 5], Bowl().log_density(result.z[2, 5]))
+
+
+@pytest.mark.parametrize(("sampler", "options"), [("delayed", SMALL), ("mala", TUNED), ("hmc", TUNED)])
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(sampler, options, share, tmp_path):
+    options = options | {"checkpoint_seconds": 0}
+    whole = Bowl()
+    expected = _run(tmp_path / "whole", sampler, whole, options)
+    interrupted = Bowl()
+    interrupted.last = int(share * whole.calls)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "parts", sampler, interrupted, options)
+    rest = Bowl()
+    resumed = _run(tmp_path / "parts", sampler, rest, options)
+    assert rest.calls < 0.7 * whole.calls
+    assert torch.equal(resumed.z, expected.z)
+    assert torch.equal(resumed.log_prob, expected.log_prob)
+    assert resumed.n_likelihoods == expected.n_likelihoods
+    assert resumed.acceptance == expected.acceptance
+
+
+def test_a_finished_run_is_only_read(tmp_path):
+    expected = _run(tmp_path)
+    again = Bowl()
+    assert torch.equal(_run(tmp_path, problem=again).z, expected.z)
+    assert again.calls == 1  # whether the mode has a density
+
+
+def test_the_seed_decides(tmp_path):
+    first, same, other = (_run(tmp_path / str(i), seed=seed) for i, seed in enumerate((1, 1, 2)))
+    assert torch.equal(first.z, same.z)
+    assert not torch.equal(first.z[:, 0], other.z[:, 0])
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    _run(tmp_path)
+    before = (tmp_path / "chains.ckpt").read_bytes()
+    with pytest.raises(InputError, match="another"):
+        _run(tmp_path, stamp="b")
+    assert (tmp_path / "chains.ckpt").read_bytes() == before
+
+
+def test_a_surrogate_of_the_wrong_place_falls_back_and_says_so(tmp_path):
+    result = _run(tmp_path, problem=Bowl(fault=4.0))
+    assert result.sampler == "mala"
+    assert "mala" in " ".join(result.notes)
+    assert result.converged
+    s = Bowl().summary(result.z).reshape(-1, 3) / WIDTH
+    assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
+
+
+def test_a_fallback_resumes_too(tmp_path):
+    options = SMALL | {"checkpoint_seconds": 0, "target_ess": 100, "n_warmup": 60}
+    whole = Bowl(fault=4.0)
+    expected = _run(tmp_path / "whole", problem=whole, options=options)
+    interrupted = Bowl(fault=4.0)
+    interrupted.last = whole.calls - 40
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "parts", problem=interrupted, options=options)
+    resumed = _run(tmp_path / "parts", problem=Bowl(fault=4.0), options=options)
+    assert torch.equal(resumed.z, expected.z)
+    assert resumed.notes == expected.notes
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_steps", 12), ("max_seconds", 0.0)])
+def test_what_has_not_converged_says_so(limit, value, tmp_path):
+    result = _run(tmp_path, options=SMALL | {limit: value})
+    assert not result.converged
+    assert "not converged" in result.notes[-1]
+    assert limit in result.notes[-1]
+
+
+def test_chains_that_never_move_do_not_converge(tmp_path):
+    """A step a million times too long: nothing is accepted, R-hat is no number, and that is no convergence."""
+    options = {"n_chains": 4, "max_steps": 30, "n_warmup": 0, "step_size": 1e6, "target_ess": 1}
+    result = _run(tmp_path, "mala", options=options)
+    assert result.acceptance == 0
+    assert not result.converged
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "nuts"}, "'nuts' is unknown; choose one of delayed, mala, hmc"),
+        ({"options": {"target_es": 10}}, "unknown options target_es"),
+        ({"options": {"n_chains": 500}}, r"n_chains \(500\), n_pilot"),
+    ],
+)
+def test_wrong_names_are_refused(changes, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        _run(tmp_path, **changes)
+
+
+def test_a_mode_without_a_density_is_refused(tmp_path):
+    problem = Bowl()
+    problem.log_density = lambda z: z.sum() * math.nan
+    with pytest.raises(InputError, match="density at the first mode is not finite"):
+        _run(tmp_path, problem=problem)
+
+
+def test_the_checkpoint_holds_no_code(tmp_path):
+    _run(tmp_path)
+    assert torch.load(tmp_path / "chains.ckpt", weights_only=True)["stamp"] == "a"

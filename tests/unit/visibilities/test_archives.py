@@ -1,0 +1,385 @@
+"""Downloads with scripted answers: web pages with status 200, busy servers, truncation, moves, wrong checksums; ALMA's recorded tables."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from astropy.io.votable import parse_single_table
+from astropy.table import Table
+
+from galmass.errors import InputError
+from galmass.visibilities import archives
+from galmass.visibilities.archives import Answer
+
+CONTENT = bytes(range(256)) * 40
+NAME, RECORD = "ngc4697.npz", archives.NGC4697
+RECORD_URL = f"https://zenodo.org/api/records/{RECORD}"
+FILE_URL = f"{RECORD_URL}/files/{NAME}/content"
+HTML = Answer(200, {"content-type": "text/html; charset=utf-8"}, [b"<!DOCTYPE html><html>We are down for maintenance"])
+REAL = Path(os.environ.get("GALMASS_REAL_DATA", "/nowhere")) / "astroquery_recorded" / "astroquery" / "alma" / "tests" / "data"
+recorded = pytest.mark.skipif(not REAL.is_dir(), reason="GALMASS_REAL_DATA does not name a folder with astroquery_recorded")
+
+
+def _record(**changes):
+    entry = {"key": NAME, "checksum": "md5:" + hashlib.md5(CONTENT).hexdigest(), "size": len(CONTENT), "links": {"self": FILE_URL}, **changes}
+    return Answer(200, {"content-type": "application/json"}, [json.dumps({"id": RECORD, "files": [entry]}).encode()])
+
+
+def _body(start=0, stop=None, status=None, headers=None):
+    """What a server with ranges sends, in three pieces."""
+    part = CONTENT[start:stop]
+    pieces = [part[: len(part) // 3], part[len(part) // 3 : len(part) // 2], part[len(part) // 2 :]]
+    given = {"content-range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
+    return Answer(status or (206 if start else 200), {"content-type": "application/octet-stream", **given, **(headers or {})}, pieces)
+
+
+class Script:
+    """A transport that gives its answers in order and keeps what it was asked; exceptions are raised."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def __call__(self, url, start=0):
+        self.asked.append((url, start))
+        answer = self.answers.pop(0)
+        answer = answer(start) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+def _breaking(start, stop):
+    """Bytes, then a lost connection."""
+
+    def chunks():
+        yield CONTENT[start:stop]
+        raise ConnectionResetError("reset by peer")
+
+    headers = {"content-range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
+    return Answer(206 if start else 200, headers, chunks())
+
+
+def _download(folder, script, pauses):
+    return archives.download_zenodo(RECORD, NAME, folder / "data" / NAME, script, pauses.append)
+
+
+def _left(folder):
+    return sorted(path.name for path in (folder / "data").iterdir())
+
+
+def test_download_with_manifest(tmp_path, pauses):
+    script = Script(_record(), _body())
+    manifest = _download(tmp_path, script, pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+    assert script.asked == [(RECORD_URL, 0), (FILE_URL, 0)]
+    assert pauses == []
+    assert manifest == json.loads((tmp_path / "data" / f"{NAME}.manifest.json").read_text())
+    assert manifest["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+    assert manifest["md5"] == hashlib.md5(CONTENT).hexdigest()
+    assert (manifest["url"], manifest["size"], manifest["record"]) == (FILE_URL, len(CONTENT), RECORD)
+    assert _left(tmp_path) == [NAME, f"{NAME}.manifest.json"]
+
+
+def test_what_is_there_is_not_downloaded_again(tmp_path, pauses):
+    _download(tmp_path, Script(_record(), _body()), pauses)
+    _download(tmp_path, Script(_record()), pauses)  # a second request would find the script empty
+    (tmp_path / "data" / NAME).write_bytes(b"damaged")
+    _download(tmp_path, Script(_record(), _body()), pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+
+
+def test_busy_servers_are_asked_again(tmp_path, pauses):
+    script = Script(Answer(503), Answer(429, {"retry-after": "40"}), TimeoutError("timed out"), _record(), Answer(502), _body())
+    _download(tmp_path, script, pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+    assert pauses == [5.0, 40.0, 20.0, 5.0]
+
+
+def test_server_may_not_ask_for_hours(tmp_path, pauses):
+    _download(tmp_path, Script(Answer(503, {"retry-after": "86400"}), Answer(503, {"retry-after": "Wed, 21 Oct 2026"}), _record(), _body()), pauses)
+    assert pauses == [archives.LONGEST_PAUSE, 10.0]
+
+
+def test_servers_that_stay_busy(tmp_path, pauses):
+    with pytest.raises(InputError, match=r"5 attempts failed, the last with: status 503; run again later"):
+        _download(tmp_path, Script(*[Answer(503)] * 5), pauses)
+    assert len(pauses) == 4
+    with pytest.raises(InputError, match="timed out"):
+        _download(tmp_path, Script(*[TimeoutError("timed out")] * 5), pauses)
+
+
+def test_web_page_in_place_of_the_record(tmp_path, pauses):
+    with pytest.raises(InputError, match=r"no JSON but b'<!DOCTYPE html>"):
+        _download(tmp_path, Script(*[HTML] * 5), pauses)
+    _download(tmp_path, Script(HTML, _record(), _body()), pauses)
+
+
+def test_web_page_in_place_of_the_file(tmp_path, pauses):
+    with pytest.raises(InputError, match="a web page came in place of the file"):
+        _download(tmp_path, Script(_record(), *[HTML] * 5), pauses)
+    assert not (tmp_path / "data" / NAME).exists()
+    _download(tmp_path, Script(_record(), HTML, _body()), pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+
+
+def test_interrupted_download_goes_on(tmp_path, pauses):
+    script = Script(_record(), _breaking(0, 3000), _breaking(3000, 3500), _body(3500, 5000), lambda start: _body(start))
+    _download(tmp_path, script, pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+    assert [start for _, start in script.asked[1:]] == [0, 3000, 3500, 5000]
+
+
+def test_killed_download_goes_on_in_the_next_run(tmp_path, pauses):
+    with pytest.raises(InputError, match=r"6000 of 10240 bytes came; run again later, what was downloaded is kept"):
+        _download(tmp_path, Script(_record(), _body(0, 6000), *[lambda start: _body(start, start)] * 4), pauses)
+    assert not (tmp_path / "data" / NAME).exists()
+    script = Script(_record(), lambda start: _body(start))
+    _download(tmp_path, script, pauses)
+    assert script.asked[1] == (FILE_URL, 6000)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+    assert _left(tmp_path) == [NAME, f"{NAME}.manifest.json"]
+
+
+def test_server_without_ranges_sends_all_again(tmp_path, pauses):
+    _download(tmp_path, Script(_record(), _breaking(0, 3000), _body()), pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+
+
+def test_server_that_sends_another_range(tmp_path, pauses):
+    wrong = _body(100, headers={"content-range": "bytes 100-10239/10240"})
+    _download(tmp_path, Script(_record(), _breaking(0, 3000), wrong, lambda start: _body(start)), pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+
+
+def test_wrong_bytes_are_thrown_away(tmp_path, pauses):
+    wrong = Answer(200, {}, [CONTENT[::-1]])
+    script = Script(_record(), wrong, _body())
+    _download(tmp_path, script, pauses)
+    assert script.asked[2] == (FILE_URL, 0)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+    with pytest.raises(InputError, match="the checksum of what came is not the record's"):
+        archives.download_zenodo(RECORD, NAME, tmp_path / "b" / NAME, Script(_record(), *[wrong] * 5), pauses.append)
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_too_many_bytes(tmp_path, pauses):
+    def whole_only(start):  # what lies beyond the end cannot be had
+        return Answer(416) if start >= len(CONTENT) else _body(start)
+
+    _download(tmp_path, Script(_record(), Answer(200, {}, [CONTENT, b"more"]), whole_only), pauses)
+    assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
+
+
+def test_moved(tmp_path, pauses):
+    moved = Answer(301, {"location": f"/api/records/{RECORD}/new"})
+    script = Script(moved, _record(), Answer(302, {"location": "https://mirror.example/x.npz"}), _body())
+    _download(tmp_path, script, pauses)
+    assert [url for url, _ in script.asked] == [RECORD_URL, f"{RECORD_URL}/new", FILE_URL, "https://mirror.example/x.npz"]
+    with pytest.raises(InputError, match="moved in circles"):
+        _download(tmp_path, Script(*[moved] * 5), pauses)
+
+
+@pytest.mark.parametrize(("status", "message"), [(404, "is not there any more"), (410, "is not there any more"), (403, "refused .status 403.; is it public")])
+def test_gone(tmp_path, pauses, status, message):
+    script = Script(Answer(status))
+    with pytest.raises(InputError, match=message):
+        _download(tmp_path, script, pauses)
+    assert pauses == []  # asking again does not help
+
+
+def test_records_of_another_form(tmp_path, pauses):
+    for body, message in [
+        (b'{"message": "x"}', "has no files with key, size, checksum"),
+        (b"[]", "has no files"),
+        (b'{"files": []}', "names no file with an MD5"),
+        (b'{"files": [{"key": "a"}]}', "has no files with key"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            _download(tmp_path, Script(Answer(200, {}, [body])), pauses)
+    with pytest.raises(InputError, match="names no file with an MD5 checksum"):
+        _download(tmp_path, Script(_record(checksum="sha1:0123")), pauses)
+    with pytest.raises(InputError, match=f"has no file other.npz; it has {NAME}"):
+        archives.download_zenodo(RECORD, "other.npz", tmp_path / "x", Script(_record()), pauses.append)
+
+
+def test_downloaded_file_is_read(tmp_path, pauses):
+    """The form of the record: the file goes through the transport into the reader."""
+    import numpy as np
+
+    from galmass.visibilities import io
+
+    mask = np.zeros((1, 2, 3), bool)
+    mask[0, 1, 2] = True
+    arrays = {name: np.ones(mask.shape) for name in ("vis_bin_re", "vis_bin_imag", "std_bin_re", "std_bin_imag")}
+    np.savez(tmp_path / "a.npz", npix=3, fov_arcsec=20.6265, delta_u=1e4, mask=mask, chan_freq_hz=[2.3e11], half_plane=True, **arrays)
+    content = (tmp_path / "a.npz").read_bytes()
+    record = _record(size=len(content), checksum="md5:" + hashlib.md5(content).hexdigest())
+    _download(tmp_path, Script(record, Answer(200, {}, [content])), pauses)
+    visibilities = io.read(tmp_path / "data" / NAME)
+    assert visibilities.u.tolist() == [1e4]
+    assert visibilities.v.tolist() == [1e4]
+
+
+MEMBER = "uid://A001/X1295/X35"
+SUPPORT = "[112.35..114.23GHz,1952.95kHz,8mJy/beam@10km/s, XX YY] U [114.95..115.19GHz,122.06kHz,8.2mJy/beam@10km/s, XX YY]"
+
+
+class Alma:
+    """As much of astroquery.alma.Alma as is used."""
+
+    def __init__(self, rows=((MEMBER, SUPPORT), ("uid://A001/X9/X9", "[230.0..232.0GHz, XX YY]")), sizes=None, fail=None):
+        self.table = Table(rows=list(rows), names=("member_ous_uid", "frequency_support")) if rows else Table(names=("member_ous_uid",))
+        self.sizes, self.fail, self.asked = sizes or {"https://x/a.tar": 5, "https://x/b.txt": 3}, fail, []
+
+    def _answer(self, name, *given):
+        self.asked.append((name, *given))
+        if self.fail == name:
+            raise TimeoutError("timed out")
+
+    def query_object(self, source, public, science):
+        self._answer("query_object", source, public, science)
+        return self.table
+
+    def query(self, payload, public, science):
+        self._answer("query", payload, public, science)
+        return self.table
+
+    def get_data_info(self, members, expand_tarfiles):
+        self._answer("get_data_info", members)
+        kinds = {".sdm": "#progenitor"}
+        rows = [(url, size, kinds.get(url[-4:], "#this"), "") for url, size in self.sizes.items()] + [("", 0, "#this", "DataLink")]
+        return Table(rows=rows, names=("access_url", "content_length", "semantics", "service_def"))
+
+    def download_files(self, urls, savedir, cache):
+        self._answer("download_files", urls)
+        paths = [Path(savedir) / url.rsplit("/", 1)[-1] for url in urls]
+        for path in paths:
+            path.write_bytes(b"x" * (5 if path.suffix == ".tar" else 3))
+        return [str(path) for path in paths]
+
+
+def test_query_by_source_and_line():
+    client = Alma()
+    assert list(archives.query_alma("M83", client=client)["member_ous_uid"]) == [MEMBER, "uid://A001/X9/X9"]
+    assert client.asked == [("query_object", "M83", True, True)]
+    assert list(archives.query_alma("M83", 115.0e9, client=client)["member_ous_uid"]) == [MEMBER]
+    assert list(archives.query_alma("M83", 230.5e9, client=client)["member_ous_uid"]) == ["uid://A001/X9/X9"]
+    with pytest.raises(InputError, match=r"none of 2 ALMA observations of M83 has 114\.5000 GHz; windows are \[112"):
+        archives.query_alma("M83", 114.5e9, client=client)
+    with pytest.raises(InputError, match=r"has 230.5000 GHz and uid://A001/X1295/X35"):
+        archives.query_alma("M83", 230.5e9, MEMBER, client=client)
+
+
+def test_query_by_member():
+    client = Alma()
+    assert list(archives.query_alma(member_ous=MEMBER, client=client)["member_ous_uid"]) == [MEMBER]
+    assert client.asked == [("query", {"member_ous_id": MEMBER}, True, True)]
+
+
+def test_queries_without_an_answer():
+    with pytest.raises(InputError, match="by source or member_ous"):
+        archives.query_alma(client=Alma())
+    with pytest.raises(InputError, match="no public science observation of M83"):
+        archives.query_alma("M83", client=Alma(rows=()))
+    with pytest.raises(InputError, match="ALMA archive, query: TimeoutError: timed out; run again later"):
+        archives.query_alma("M83", client=Alma(fail="query_object"))
+    with pytest.raises(InputError, match="ALMA archive, list of products: TimeoutError"):
+        archives.alma_products(Alma().table, Alma(fail="get_data_info"))
+
+
+def test_products_are_downloaded_and_what_follows_is_said(tmp_path):
+    client = Alma(sizes={"https://x/a.tar": 5, "https://x/b.txt": 3, "https://x/raw.asdm.sdm": 9})
+    table = archives.query_alma("M83", client=client)
+    assert len(archives.alma_products(table, client)) == 3
+    products = archives.alma_products(table, client, with_raw=False)
+    assert client.asked[-1] == ("get_data_info", [MEMBER, "uid://A001/X9/X9"])
+    assert [tuple(row) for row in products] == [("https://x/a.tar", 5, "this"), ("https://x/b.txt", 3, "this")]
+    came = archives.download_alma(products, tmp_path / "alma", client)
+    assert [path.name for path in came] == ["a.tar", "b.txt"]
+    assert (tmp_path / "alma" / "products.csv").read_text().splitlines() == ["url,size,kind", "https://x/a.tar,5,this", "https://x/b.txt,3,this"]
+    said = (tmp_path / "alma" / "NEXT.txt").read_text()
+    for word in ("scriptForPI", "split", "mstransform", "LSRK", "import_visibilities"):
+        assert word in said
+
+
+def test_products_that_do_not_come_whole(tmp_path):
+    client = Alma(sizes={"https://x/a.tar": 6, "https://x/b.txt": 3})
+    products = archives.alma_products(client.table, client)
+    with pytest.raises(InputError, match=r"a.tar \(5 of 6 bytes\) did not come whole; run again"):
+        archives.download_alma(products, tmp_path, client)
+    assert not (tmp_path / "NEXT.txt").exists()
+    with pytest.raises(InputError, match="download: TimeoutError"):
+        archives.download_alma(products, tmp_path, Alma(fail="download_files"))
+
+
+def test_proprietary_members_have_no_products():
+    client = Alma(sizes={"": 0})
+    with pytest.raises(InputError, match=r"lists no files for .*still proprietary"):
+        archives.alma_products(client.table, client)
+
+
+@recorded
+def test_recorded_products():
+    """The archive's answer of datalink in the columns that astroquery hands over."""
+    client = Alma()
+    client.get_data_info = lambda members, expand_tarfiles: parse_single_table(REAL / "alma-datalink.xml").to_table()
+    products = archives.alma_products(Table({"member_ous_uid": ["uid://A001/X12a3/Xe9"]}), client)
+    assert "https://almascience.org/dataPortal/2017.1.01185.S_uid___A001_X12a3_Xe9_001_of_001.tar" in list(products["url"])
+    assert set(products["kind"]) == {"documentation", "this", "auxiliary", "progenitor"}
+    assert (products["size"] > 0).all()
+    assert all(url.startswith("https://almascience.org/dataPortal/") for url in products["url"])
+
+
+@recorded
+def test_recorded_observation_is_matched_to_a_line():
+    row = Table.read(REAL / "alma-onerow.txt", format="ascii")
+    client = Alma()
+    client.table = row
+    assert len(archives.query_alma("M83", 115.0e9, client=client)) == 1
+    with pytest.raises(InputError, match="none of 1 ALMA observations"):
+        archives.query_alma("M83", 230.5e9, client=client)
+
+
+def test_own_transport_speaks_http(tmp_path):
+    """A server on this machine: status, ranges, moves and errors as the scripts have them."""
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
+            if self.path != "/file":
+                self.send_error(404)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Type", "application/octet-stream")
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.wfile.write(CONTENT[start:])
+
+        def log_message(self, *words):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/file"
+    try:
+        assert b"".join(archives.http_get(url, 0).chunks) == CONTENT
+        answer = archives.http_get(url, 1000)
+        assert (answer.status, b"".join(answer.chunks)) == (206, CONTENT[1000:])
+        assert archives.http_get(url + "x").status == 404
+        remote = archives.RemoteFile("file", url, len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+        archives.fetch(remote, tmp_path / "file")
+        assert (tmp_path / "file").read_bytes() == CONTENT
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,67 @@
+"""Mass models of one galaxy side by side: what each says of the black hole, and whether their velocities agree."""
+
+import math
+
+import numpy as np
+
+FARTHEST = 4.0  # scale lengths of the gas within which velocities are compared: beyond there is no light
+
+
+def rows(models, summaries, checks, arrays, truth) -> list[dict]:
+    """A row for every mass model.
+
+    Parameters
+    ----------
+    models : list of str
+    summaries, checks : list of mapping
+        summary.json and check.json of each.
+    arrays : list of mapping
+        `checks.curves` of each: radius [pc], velocity_total (7, n_radius) [km/s].
+    truth : mapping
+        Of a simulation, empty for a real galaxy.
+
+    Returns
+    -------
+    list of dict
+        `velocity_sigma`: largest difference between the median velocity and that of the first model, from half a beam to FARTHEST scale
+        lengths, over the root of both variances.
+    """
+    found = []
+    for model, summary, check, curve in zip(models, summaries, checks, arrays, strict=True):
+        mass = summary["parameters"]["log_m_bh"]
+        radius, reference = curve["radius"], arrays[0]["velocity_total"]
+        scale = check["best"].get("scale_length", check.get("scale_length", 0.0)) * check["beam_pc"] / check["beam_arcsec"]
+        used = (radius > check["beam_pc"] / 2) & (radius < FARTHEST * scale)
+        enclosed = check["log_enclosed_mass_at_beam"]
+        found.append(
+            {
+                "model": model,
+                "log_m_bh": mass["median"],
+                "low_68": mass["interval_68"][0],
+                "high_68": mass["interval_68"][1],
+                "low_997": mass["interval_997"][0],
+                "high_997": mass["interval_997"][1],
+                "truth": truth.get("log_m_bh", math.nan),
+                "stars_at_beam": enclosed["stars"][3],
+                "total_at_beam": enclosed["total"][3],
+                "velocity_sigma": _largest_difference(curve["velocity_total"][:, used], reference[:, used]),
+                "velocity_error_percent": _scatter(curve["velocity_total"][:, used]),
+                "chi2_per_datum": check["chi2_per_datum"]["chi2"],
+                "log_posterior": summary["log_posterior"],
+                "r_hat": summary["r_hat"],
+                "ess": summary["ess"],
+                "converged": summary["converged"],
+            }
+        )
+    return found
+
+
+def _largest_difference(velocity, reference) -> float:
+    """Of medians, in units of the root of the sum of both variances; 0 where there is no radius."""
+    spread = np.hypot(velocity[4] - velocity[2], reference[4] - reference[2]) / 2
+    return float(np.max(abs(velocity[3] - reference[3]) / spread, initial=0.0))
+
+
+def _scatter(velocity) -> float:
+    """Median half width of the 68 % interval [%]."""
+    return float(np.median(50 * (velocity[4] - velocity[2]) / velocity[3])) if velocity.shape[1] else math.nan

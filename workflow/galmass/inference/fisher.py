@@ -1,0 +1,143 @@
+"""Fisher information of a fit: from Jacobians by central differences, and which parameters the data leave to the prior."""
+
+from dataclasses import dataclass
+
+import torch
+
+FIRST_STEP = 1e-3  # of a summary, relative to 1 + |s|: only a guess of its size
+WANTED = 0.5  # step in standard errors: small against the width of the posterior, large against the rounding of float32
+TOLERATED = (0.02, 3.0)  # steps between these need no second try
+MOST = 100.0  # growth of a first step at most: the data may say nothing about this summary
+PRIOR_STEP = 1e-4  # of unconstrained coordinates, whose priors are about 1 wide
+
+
+def central_jacobian(function, x, step):
+    """Derivatives (n_out, n_in) of `function` ((n_in,) -> (n_out,)) at `x` by central differences of `step` (n_in,), without gradients."""
+    with torch.no_grad():
+        columns = [(function(x + shift) - function(x - shift)).double() / (2 * h) for shift, h in zip(torch.diag(step), step, strict=True)]
+    return torch.stack(columns, dim=-1)
+
+
+def information(jacobian, weights):
+    """``J^T W J``: Fisher matrix (n, n) of a Jacobian (n_data, n) and the expected information `weights` (n_data,) of each datum."""
+    return jacobian.mT @ (weights[:, None] * jacobian)
+
+
+def summary_jacobian(problem, centre, weights, step=None):
+    """Jacobian of the data with respect to the summary, each step about half a standard error.
+
+    Parameters
+    ----------
+    problem : galmass.inference.delayed.Problem
+    centre : (m,) tensor
+        Summary at which to expand.
+    weights : (n_data,) tensor
+        Expected information of each datum.
+    step : (m,) tensor, optional
+        First guess. Where it is far from half a standard error the column is taken again: 2 m predictions at best, 4 m at worst.
+
+    Returns
+    -------
+    (n_data, m) tensor, (m,) tensor
+        Jacobian, and the steps used.
+    """
+    step = FIRST_STEP * (1 + centre.abs()) if step is None else step
+    jacobian = central_jacobian(problem.predict_at_summary, centre, step)
+    size = step * torch.sqrt((weights[:, None] * jacobian**2).sum(0))
+    for i in torch.nonzero((size < TOLERATED[0]) | (size > TOLERATED[1]))[:, 0].tolist():
+        step = step.clone()
+        step[i] *= (WANTED / size[i]).clamp(max=MOST)
+        jacobian[:, i] = _column(problem.predict_at_summary, centre, i, step[i])
+    return jacobian, step
+
+
+def _column(function, x, i, h):
+    shift = torch.zeros_like(x)
+    shift[i] = h
+    with torch.no_grad():
+        return (function(x + shift) - function(x - shift)).double() / (2 * h)
+
+
+def gradients(function, z):
+    """Derivatives (n, d) of a batched function ((n, d) -> (n,)), each row by itself."""
+    z = z.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(function(z).sum(), z)[0]
+
+
+def summary_gradient(problem, z):
+    """Jacobian (m, d) of the summary at `z` (d,), exact."""
+    m = problem.summary(z).shape[-1]
+    # as many copies of z as summaries: one pass backwards gives each its own row
+    return gradients(lambda copies: problem.summary(copies).diagonal(), z.expand(m, -1))
+
+
+def prior_curvature(problem, z):
+    """Minus the Hessian (d, d) of the log prior at `z` (d,), made positive semi-definite; by central differences of the gradient."""
+    shifts = PRIOR_STEP * torch.eye(len(z), dtype=z.dtype)
+    slopes = gradients(problem.log_prior, torch.cat([z + shifts, z - shifts]))
+    hessian = (slopes[: len(z)] - slopes[len(z) :]) / (2 * PRIOR_STEP)
+    return positive(-0.5 * (hessian + hessian.mT))
+
+
+def positive(matrix, floor: float = 0.0):
+    """The symmetric `matrix` with its eigenvalues no smaller than `floor`."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=floor)) @ vectors.mT
+
+
+def likelihood_information(problem, z, summary_information):
+    """Fisher matrix (d, d) in z of the information (m, m) about the summary, ``(ds/dz)^T H (ds/dz)``.
+
+    H changes slowly where ds/dz does not: one H serves a whole descent, or a whole posterior.
+    """
+    slope = summary_gradient(problem, z)
+    return slope.mT @ summary_information @ slope
+
+
+def posterior_curvature(problem, z, summary_information, floor: float = 1e-6):
+    """Curvature (d, d) of the log posterior at `z`: information of the data plus that of the prior, eigenvalues at least `floor`."""
+    return positive(likelihood_information(problem, z, summary_information) + prior_curvature(problem, z), floor)
+
+
+def covariance_factor(curvature):
+    """Lower triangle L (d, d) with ``L L^T`` the inverse of `curvature`."""
+    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(curvature)))
+
+
+def condition_number(matrix) -> float:
+    """Largest over smallest eigenvalue of a symmetric matrix; infinite when one is not positive."""
+    values = torch.linalg.eigvalsh(matrix)
+    return float(values[-1] / values[0]) if values[0] > 0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A combination of parameters, how much the data say about it, and its largest components."""
+
+    ratio: float  # information of the data over that of the prior
+    components: dict[str, float]  # of the unit vector, in standard deviations of the prior, largest first
+
+
+def unidentified(data, prior, names, limit: float = 1.0, smallest: float = 0.3) -> list[Direction]:
+    """Directions about which the data say less than the prior, the worst first.
+
+    Parameters
+    ----------
+    data, prior : (d, d) tensor
+        Information of the likelihood and of the prior (`likelihood_information`, `prior_curvature`).
+    names : sequence of str
+        Of the d parameters.
+    limit : float
+        Ratio of the two below which a direction counts.
+    smallest : float
+        Components below this are not named.
+    """
+    whiten = torch.linalg.inv(torch.linalg.cholesky(positive(prior, 1e-6)))
+    ratios, vectors = torch.linalg.eigh(whiten @ data @ whiten.mT)
+    return [Direction(max(float(ratio), 0.0), _largest(vector, names, smallest)) for ratio, vector in zip(ratios, vectors.mT, strict=True) if ratio < limit]
+
+
+def _largest(vector, names, smallest: float) -> dict[str, float]:
+    vector = vector * torch.sign(vector[vector.abs().argmax()])
+    return {names[i]: float(vector[i]) for i in vector.abs().argsort(descending=True).tolist() if abs(vector[i]) >= smallest}

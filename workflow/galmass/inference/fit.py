@@ -1,0 +1,118 @@
+"""A whole fit: modes, chains, and what they say of every parameter."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from galmass import checkpoints, stores
+from galmass.inference import optimise, sampling
+from galmass.inference.samples import Samples
+
+INTERVALS = {"interval_68": (0.16, 0.84), "interval_95": (0.025, 0.975), "interval_997": (0.0015, 0.9985)}
+N_PRIOR = 4000  # draws of the prior, for figures
+MODES = "modes.ckpt"
+
+
+def fit(posterior, fitting: Mapping, seed: int, scratch, origin: Mapping, label: str) -> tuple[Samples, dict]:
+    """Draws of a posterior, and their summary.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    fitting : mapping
+        Section `fitting` of the config.
+    seed : int
+        Of scouts and chains.
+    scratch : path
+        Folder for checkpoints, one for each digest of `origin` and seed; modes and chains that are there are gone on from.
+    origin : mapping
+        What decides the result, JSON-able: code, data and configuration.
+    label : str
+        Before the progress bars.
+    """
+    stamp = stores.digest(json.dumps([origin, seed], sort_keys=True).encode())
+    scratch = Path(scratch) / stamp[:12]
+    scratch.mkdir(parents=True, exist_ok=True)
+    modes = _modes(posterior, fitting, seed, scratch / MODES, stamp, label)
+    z = torch.tensor([mode["z"] for mode in modes], dtype=torch.float64)
+    options = {"n_chains": fitting["chains"], **{key: fitting[key] for key in ("target_ess", "max_r_hat", "max_steps", "checkpoint_seconds")}}
+    if fitting["sampler"] == "delayed":
+        options["n_walkers"] = fitting["walkers"]
+    result = sampling.run(posterior, fitting["sampler"], z, options, seed, scratch, stamp, label)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        chains = posterior.parameters.physical(result.z)
+        prior = posterior.parameters.physical(posterior.parameters.sample(generator, N_PRIOR))
+    names = list(posterior.names)
+    units = {name: posterior.units[name] for name in names}
+    summary = summarise(posterior, result, chains.numpy(), modes)
+    attributes = {"sampler": result.sampler, "converged": int(result.converged), "notes": result.notes, "seed": seed}
+    return Samples(names, units, chains.numpy(), prior.numpy(), result.log_prob.numpy(), attributes), summary
+
+
+def _modes(posterior, fitting, seed: int, checkpoint: Path, stamp: str, label: str) -> list[dict]:
+    """Modes, best first; read where an earlier attempt found them."""
+    if checkpoint.is_file():
+        return json.loads(checkpoints.read(checkpoint, stamp)["modes"])
+    scouts = posterior.parameters.sobol(fitting["scouts"], seed)
+    found = optimise.search(posterior, scouts, fitting["starts"], label)
+    modes = [
+        {
+            "z": mode.z.tolist(),
+            "x": dict(zip(posterior.names, posterior.parameters.physical(mode.z).tolist(), strict=True)),
+            "log_posterior": float(mode.log_density),
+            "converged": bool(mode.converged),
+        }
+        for mode in found
+    ]
+    with stores.replacing(checkpoint) as part:
+        torch.save({"stamp": stamp, "modes": json.dumps(modes)}, part)
+    return modes
+
+
+def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
+    """Medians, intervals, convergence and fit, for summary.json."""
+    flat, found = chains.reshape(-1, posterior.n), result.diagnostics
+    best = flat[int(result.log_prob.argmax())]
+    with torch.no_grad():
+        chi2 = posterior.noise.chi_squared(posterior.predict_at(torch.from_numpy(best)))
+    return {
+        "parameters": {name: _of_parameter(flat[:, i], posterior.units[name], best[i], found, i) for i, name in enumerate(posterior.names)},
+        "fixed": posterior.parameters.fixed,
+        "converged": result.converged,
+        "r_hat": _number(np.max(found.r_hat)),
+        "ess": _number(np.min(found.bulk_ess)),
+        "sampler": result.sampler,
+        "acceptance": result.acceptance,
+        "notes": result.notes,
+        "n_chains": chains.shape[0],
+        "n_draws": chains.shape[1],
+        "n_likelihoods": result.n_likelihoods,
+        "seconds": round(result.seconds, 1),
+        "log_posterior": float(result.log_prob.max()),
+        "chi2": float(chi2.sum()),
+        "n_data": len(chi2),
+        "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged")} for mode in modes],
+        "at_bound": list(posterior.parameters.at_bound(flat).values()),
+        "unidentified": list(posterior.parameters.unidentified(flat).values()),
+    }
+
+
+def _of_parameter(values, unit: str, best: float, found, i: int) -> dict:
+    return {
+        "unit": unit,
+        "median": float(np.median(values)),
+        **{name: np.quantile(values, limits).tolist() for name, limits in INTERVALS.items()},
+        "best": float(best),
+        "r_hat": _number(found.r_hat[i]),
+        "ess_bulk": _number(found.bulk_ess[i]),
+        "ess_tail": _number(found.tail_ess[i]),
+    }
+
+
+def _number(value):
+    """A number, or null where there is none: a parameter that never moved has no R-hat."""
+    return float(value) if np.isfinite(value) else None
