@@ -49,7 +49,7 @@ WRONG = {
     "key like no other": (
         ("seeds", "xyzzy"),
         1,
-        ["seeds ", "'xyzzy'", "known: baselines, deprojection, deprojection_evaluation, evaluation, nuker_grid, permutations, training"],
+        ["seeds ", "'xyzzy'", "known: baselines, deprojection, deprojection_evaluation, evaluation, fitting, nuker_grid, permutations, simulation, training"],
     ),
     "too large": ((*SAMPLE, "mass", "omega_m"), 1.2, ["samples.gst10k.mass.omega_m is 1.2", "a number > 0 and <= 1"]),
     "too small": (("causality", "k"), 4, ["causality.k is 4", "an integer >= 20 and <= 2000 [galaxies]", "nearest training galaxies"]),
@@ -192,12 +192,13 @@ def test_the_table_says_range_unit_default_meaning_and_readers():
 
 
 def test_the_table_gives_the_default_of_every_key():
-    """For names that the user chooses: that of the first entry."""
+    """For names that the user chooses: that of the first entry; nothing where the default has no such key."""
     for key, row in table_rows().items():
         value = DEFAULT
         for part in key.split("."):
-            value = next(iter(value.values())) if part == "<name>" else value[part]
-        assert row[2] == f"`{value}`", key
+            value = next(iter(value.values()), {}) if part == "<name>" else value.get(part, {})
+        assert row[2] == ("" if value == {} else f"`{value}`"), key
+    assert table_rows()["galaxies.<name>.observation.path"][2] == ""
 
 
 def test_the_committed_table_of_keys_is_up_to_date():
@@ -207,12 +208,12 @@ def test_the_committed_table_of_keys_is_up_to_date():
 
 def test_a_table_of_keys_that_is_not_up_to_date_is_noticed_and_written_only_when_asked(tmp_path):
     schema, config, readme = ROOT / "workflow" / "schemas" / "config.schema.yaml", tmp_path / "config.yaml", tmp_path / "README.md"
-    config.write_text(yaml.safe_dump(DEFAULT))
+    config.write_text(yaml.safe_dump(DEFAULT, sort_keys=False))
     assert not configuration.document(schema, config, readme, check_only=True)
     assert not readme.exists()
     assert configuration.document(schema, config, readme, check_only=False)
     assert configuration.markdown_table(SCHEMA, DEFAULT) in readme.read_text()
-    config.write_text(yaml.safe_dump(with_value(("causality", "k"), 77)))
+    config.write_text(yaml.safe_dump(with_value(("causality", "k"), 77), sort_keys=False))
     before = readme.read_text()
     assert not configuration.document(schema, config, readme, check_only=True)
     assert readme.read_text() == before

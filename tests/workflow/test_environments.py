@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from galmass.provenance import imported_names, reached_modules
 
-DISTRIBUTION = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "yaml": "pyyaml", "pytorch_lightning": "pytorch-lightning"}
+DISTRIBUTION = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "yaml": "pyyaml", "pytorch_lightning": "pytorch-lightning", "casacore": "python-casacore"}
 WITHOUT_IMPORT = {"python", "pip", "scipy"}  # scipy under kcorrect
 RULES = {
     name: block
@@ -40,6 +40,7 @@ def packages_of(rule: str) -> set[str]:
     files = {script} | reached_modules(script, ROOT / "workflow" / "galmass")
     tops = {name.partition(".")[0] for file in files for name in imported_names(file)}
     engine = {"pyarrow"} if any(file.name == "stores.py" for file in files) else set()  # of pandas and astropy for Parquet
+    engine |= {"h5netcdf"} if any(file.name == "samples.py" for file in files) else set()  # of xarray
     return engine | {DISTRIBUTION.get(top, top) for top in tops - set(sys.stdlib_module_names) - {"galmass"}}
 
 
@@ -87,6 +88,7 @@ def test_script_defines_no_function(rule):
 def test_rooms_import_only_from_rooms_before_them():
     rooms = {"catalogues": set(), "contrastive": {"catalogues"}, "causality": set()}
     rooms |= {"profiles": set(), "deprojection": {"profiles"}, "discs": {"profiles", "deprojection"}}
+    rooms |= {"visibilities": {"profiles", "deprojection", "discs"}, "inference": {"profiles", "deprojection", "discs", "visibilities"}}
     rooms["figures"] = set(rooms)
     for room, before in rooms.items():
         for file in (ROOT / "workflow" / "galmass" / room).glob("*.py"):

@@ -92,12 +92,16 @@ def galaxy(wildcards, *keys):
 
 
 def observation(wildcards):
-    """Where the visibilities of a galaxy come from: a store, a file, or the folder of a download."""
+    """Where the visibilities of a galaxy come from: a store, a file, or the folder of a download.
+
+    Snakemake compares folders by date: what was written beside them decides instead.
+    """
     entry = config["galaxies"][wildcards.galaxy]["observation"]
     if entry["kind"] == "simulation":
-        return ancient(f"results/{wildcards.galaxy}/observation/simulated.zarr")
+        folder = f"results/{wildcards.galaxy}/observation"
+        return [ancient(f"{folder}/simulated.zarr"), f"{folder}/truth.json"]
     if entry["kind"] == "zenodo":
-        return ancient(f"resources/{wildcards.galaxy}/download")
+        return [ancient(f"resources/{wildcards.galaxy}/download"), f"resources/{wildcards.galaxy}/download.json"]
     if "path" not in entry:
         raise WorkflowError(
             f"config: galaxies.{wildcards.galaxy}.observation lacks the key 'path': calibrate and split in CASA what "

@@ -16,7 +16,7 @@ rule fit_visibilities:
     benchmark:
         "benchmarks/{galaxy}/{mass_model}/fit_visibilities.tsv"
     conda:
-        "../../envs/numerics.yaml"
+        "../../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
@@ -53,7 +53,7 @@ rule check_fit:
     benchmark:
         "benchmarks/{galaxy}/{mass_model}/check_fit.tsv"
     conda:
-        "../../envs/numerics.yaml"
+        "../../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),

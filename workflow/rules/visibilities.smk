@@ -34,6 +34,7 @@ rule simulate_observation:
 rule download_alma:
     output:
         folder=directory("resources/{galaxy}/download"),
+        manifest="resources/{galaxy}/download.json",
     log:
         "logs/{galaxy}/download_alma.log",
     benchmark:

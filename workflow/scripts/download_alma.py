@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from galmass import logs
+from galmass import logs, stores
 from galmass.visibilities import archives
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
-    archives.retrieve(p.observation, p.frequency_hz, p.scratch)
+    manifest = archives.retrieve(p.observation, p.frequency_hz, p.scratch)
     Path(p.scratch).rename(snakemake.output.folder)
+    stores.write_json(snakemake.output.manifest, manifest)

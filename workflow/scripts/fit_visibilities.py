@@ -12,10 +12,11 @@ with logs.recording(snakemake.log[0]):
     digests = stores.read_json(snakemake.input.notes)["sha256"]
     setup = {"galaxy": p.galaxy, "fitting": p.fitting, "mass_model": wildcards.mass_model, "deprojection": p.deprojection}
     setup |= {"grid": snakemake.input.grid, "weights": snakemake.input.committed, "mge_table": p.mge_table}
-    posterior = assembly.assemble(setup, gridding.read(snakemake.input.grid, digests), devices.best_device())
+    gridded = gridding.read(snakemake.input.grid, digests)
+    posterior = assembly.assemble(setup, gridded, devices.best_device())
     origin = {"code": p.code, "data": digests, **setup}
     label = f"{wildcards.galaxy}, {wildcards.mass_model}"
-    drawn, summary = fit.fit(posterior, p.fitting, p.seed, p.scratch, origin, label)
+    drawn, summary = fit.fit(posterior, gridded, p.galaxy, p.fitting, p.seed, p.scratch, origin, label)
     print("\n".join([*summary["notes"], *summary["at_bound"], *summary["unidentified"]]))
     drawn.attributes.update(galaxy=wildcards.galaxy, mass_model=wildcards.mass_model, setup=setup, code=p.code)
     samples.write(snakemake.output.posterior, drawn)

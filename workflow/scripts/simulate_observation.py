@@ -7,9 +7,7 @@ from galmass.visibilities import coverage, io, simulation
 with logs.recording(snakemake.log[0]):
     p, options = snakemake.params, snakemake.params.options
     truth = {**options["truth"], "distance": p.galaxy["distance_mpc"]}
-    cells = coverage.thinned(
-        coverage.read(snakemake.input.coverage), options["merge_cells"], options["keep_cells"], options["average_channels"], p.seed
-    )
+    cells = coverage.thinned(coverage.read(snakemake.input.coverage), options["merge_cells"], options["keep_cells"], options["average_channels"], p.seed)
     visibilities, drawn = simulation.simulate(
         truth,
         cells,

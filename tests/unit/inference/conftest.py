@@ -33,7 +33,7 @@ PRIORS = {
 }
 GALAXY = {
     **{"distance_mpc": 11.4, "v_sys_kms": 1000.0, "rest_frequency_hz": REST, "dish_diameter_m": 12.0, "primary_beam_coefficient": 1.13},
-    "model": {"n_pix": 32, "profile": "exponential", "thick": False, "gas_mass": False, "centroids": False, "pivot_arcsec": 1.0},
+    "model": {"n_pix": 32, "oversampling": 1, "profile": "exponential", "thick": False, "gas_mass": False, "centroids": False, "pivot_arcsec": 1.0},
     "priors": {},
 }
 FITTING = {"likelihood": "student_t", "priors": PRIORS, "velocity_nodes": 20}

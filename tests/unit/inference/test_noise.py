@@ -23,7 +23,9 @@ def numbers():
 
 def test_density_is_that_of_scipy(numbers):
     data, std, nu, model = numbers
-    expected = np.where(np.isinf(nu), *(d.logpdf(data.numpy(), *shape, model.numpy(), std.numpy()) for d, shape in ((stats.norm, ()), (stats.t, (nu.numpy(),)))))
+    expected = np.where(
+        np.isinf(nu), *(d.logpdf(data.numpy(), *shape, model.numpy(), std.numpy()) for d, shape in ((stats.norm, ()), (stats.t, (nu.numpy(),))))
+    )
     assert float(noise.Noise(data, std, nu).log_density(model)) == pytest.approx(expected.sum(), rel=1e-12)
 
 

@@ -106,3 +106,17 @@ def test_starts_lie_apart_and_the_better_of_two_neighbours_stays():
 def test_no_finite_scout_is_an_error_with_a_remedy():
     with pytest.raises(InputError, match="none of 8 starting points has a finite"):
         optimise.search(SimpleNamespace(log_density=lambda z: z.sum() * math.nan), _scouts(8, 2, 1.0))
+
+
+def test_of_two_ends_at_one_place_the_converged_one_stays():
+    there = optimise.Mode(torch.zeros(1, dtype=torch.float64), 1.0, torch.eye(1, dtype=torch.float64), 0.01, 5, True)
+    near = optimise.Mode(torch.full((1,), 0.1, dtype=torch.float64), 1.1, torch.eye(1, dtype=torch.float64), 0.2, 5, False)
+    far = optimise.Mode(torch.full((1,), 9.0, dtype=torch.float64), 2.0, torch.eye(1, dtype=torch.float64), 0.2, 5, False)
+    assert [m.z.item() for m in optimise.distinct([near, there, far])] == [9.0, 0.0]
+
+
+def test_a_climb_ends_where_it_meets_a_known_mode():
+    known = optimise.climb(_rosenbrock(), torch.tensor([-1.9, 2.0], dtype=torch.float64), tolerance=1e-8)
+    met = optimise.climb(_rosenbrock(), torch.tensor([-1.5, 2.0], dtype=torch.float64), tolerance=1e-8, known=[known])
+    assert not met.converged
+    assert optimise.distance(met, known) < optimise.SAME

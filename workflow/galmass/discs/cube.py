@@ -7,6 +7,8 @@ PA of the receding side (east of north), inclination i and offsets (l_0, m_0) a 
 
 A pixel holds the flux that falls on its area, a channel the mean over its width: ``cube.sum() dv = flux``, less what lies outside the image or the band.
 Areas are integrated by Gauss-Legendre points, as many a pixel as the change of v_los and of the brightness across it asks for, channels by error functions.
+The variance of v_los over the share of the pixel that a point stands for widens its line: without it lines narrower than the step from point to
+point make cubes, and more so their derivatives, depend on where the points happen to lie.
 A thick disc is N_LAYERS thin ones, displaced by ``z sin i`` along the minor axis, at the Gauss-Hermite points of a Gaussian in z that rotate alike.
 """
 
@@ -20,8 +22,8 @@ import torch
 from galmass.discs.brightness import PROFILES
 from galmass.discs.deposit import deposit
 from galmass.errors import InputError
+from galmass.units import LIGHT
 
-LIGHT = 299792.458  # km/s
 GEOMETRY = {
     "inclination": "deg",
     "position_angle": "deg",
@@ -32,7 +34,7 @@ GEOMETRY = {
     "flux": "Jy km/s",
 }
 ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # of the Gauss-Legendre rules along a side of a pixel
-VELOCITY_STEP = 1.5  # largest change of v_los from point to point, in units of the width of a channel's response
+VELOCITY_STEP = 1.0  # largest change of v_los from point to point, in units of the width of a channel's response
 BRIGHTNESS_STEP = 1.5  # the same of ln I
 NEGLIGIBLE = 1e-9  # of the flux: pixels with less stay empty
 N_LAYERS = 5
@@ -51,6 +53,8 @@ class Points:
         [arcsec^2], times the weight of the layer.
     height : (n_points,) tensor or None
         z in units of the scale height, of a thick disc.
+    spread : (n_points,) tensor
+        Variance of v_los over the share of the pixel that a point stands for, to first order [km^2/s^2].
     pixel : (n_points,) int64 tensor
         ``iy * n_pix + ix``.
     """
@@ -59,6 +63,7 @@ class Points:
     m: torch.Tensor
     area: torch.Tensor
     height: torch.Tensor | None
+    spread: torch.Tensor
     pixel: torch.Tensor
 
 
@@ -133,7 +138,8 @@ class DiscCube:
         radius = _radius(x, y, self.cell_arcsec)
         velocity = self.speed(v_c, radius) * torch.sin(g["inclination"]) * (x / radius) + (g["v_sys"] - self.centre)
         weight = g["flux"] * points.area * self._brightness(radius, g)
-        cube = deposit(-velocity, weight, g["sigma_gas"], points.pixel, self.edges, self.n_pix**2, self.compiled)
+        sigma = torch.sqrt(g["sigma_gas"] ** 2 + points.spread)
+        cube = deposit(-velocity, weight, sigma, points.pixel, self.edges, self.n_pix**2, self.compiled)
         return cube.reshape(-1, self.n_pix, self.n_pix)
 
     def speed(self, v_c, radius):
@@ -172,7 +178,7 @@ class DiscCube:
         outside, missed = self.flux_outside(geometry), 1 - self.flux_in_band(v_c, geometry)
         if not outside <= MAX_OUTSIDE_IMAGE:
             size = self.n_pix * self.cell_arcsec
-            raise InputError(f"disc: {outside:.0%} of the flux lies outside the image of {size:g} arcsec; give it more pixels (image.n_pix) or a smaller disc")
+            raise InputError(f"disc: {outside:.0%} of the flux lies outside the image of {size:g} arcsec; give it more pixels (model.n_pix) or a smaller disc")
         if not missed <= MAX_OUTSIDE_BAND:
             low, high = (float(self.centre - self.edges[k]) for k in (-1, 0))
             raise InputError(f"disc: {missed:.0%} of the line lies outside the channels, {low:.0f} to {high:.0f} km/s; check v_sys and the rest frequency")
@@ -210,9 +216,18 @@ class DiscCube:
         k_m = torch.div(within, across, rounding_mode="floor")
         k_l = within - k_m * across
         place, half = pixel[owner], self.cell_arcsec / 2
-        area = weight * half**2 * weights[of_l, k_l] * weights[of_m, k_m]
-        height = None if z is None else torch.full_like(area, z)
-        return Points(l[place] + half * nodes[of_l, k_l], m[place] + half * nodes[of_m, k_m], area, height, place)
+        side_l, side_m = half * weights[of_l, k_l], half * weights[of_m, k_m]
+        height = None if z is None else torch.full_like(side_l, z)
+        l, m = l[place] + half * nodes[of_l, k_l], m[place] + half * nodes[of_m, k_m]  # noqa: E741
+        return Points(l, m, weight * side_l * side_m, height, self._spread(v_c, g, *_plane(l, m, g, z), side_l, side_m), place)
+
+    def _spread(self, v_c, g, x, y, side_l, side_m):
+        """Variance of v_los over rectangles of sides `side_l` and `side_m` about points x, y of the plane."""
+        along_x, along_y = self._slopes(v_c, x, y)
+        sin_pa, cos_pa, cos_i = torch.sin(g["position_angle"]), torch.cos(g["position_angle"]), torch.cos(g["inclination"])
+        of_l, of_m = along_x * sin_pa + along_y * cos_pa / cos_i, along_x * cos_pa - along_y * sin_pa / cos_i
+        variance = torch.sin(g["inclination"]) ** 2 * ((of_l * side_l) ** 2 + (of_m * side_m) ** 2) / 12
+        return torch.minimum(variance, self.speed(v_c, _radius(x, y, self.cell_arcsec)) ** 2)
 
     def _orders(self, v_c, g, x, y):
         """Pixels (n,) that hold flux, and which of ORDERS (2, n) they need along l and m."""
@@ -226,8 +241,8 @@ class DiscCube:
         x, y, x_in, y_in = (v[pixel] for v in (x, y, x_in, y_in))
         # where in the pixel v_los changes fastest along y
         steep = torch.minimum(torch.maximum(x / math.sqrt(2), y_in), y + reach_y)
-        along_x, _ = self._slopes(v_c, torch.maximum(x_in, reach_x / 4), y_in)
-        _, along_y = self._slopes(v_c, torch.maximum(x, reach_x / 4), steep)
+        along_x = self._slopes(v_c, torch.maximum(x_in, reach_x / 4), y_in)[0].abs()
+        along_y = self._slopes(v_c, torch.maximum(x, reach_x / 4), steep)[1].abs()
         width = torch.sqrt(g["sigma_gas"] ** 2 + self.width.mean() ** 2 / 12) * VELOCITY_STEP
         change = torch.sin(g["inclination"]).abs() / width * (along_x * x_of[:, None] + along_y * y_of[:, None])
         outwards = (y + reach_y) / torch.hypot(torch.maximum(x_in, reach_x / 4), y + reach_y)
@@ -237,12 +252,12 @@ class DiscCube:
         return pixel, torch.bucketize(needed, orders).clamp(max=len(ORDERS) - 1)
 
     def _slopes(self, v_c, x, y):
-        """|d/dx| and |d/dy| of ``v_c(R) x / R`` at x, y > 0."""
+        """d/dx and d/dy of ``v_c(R) x / R``."""
         radius = _radius(x, y, self.cell_arcsec)
         ratio = 1.01
         v, further = self.speed(v_c, radius), self.speed(v_c, ratio * radius)
         angular, shear = v / radius, ((further - v) / math.log(ratio) - v) / radius
-        return (angular + shear * (x / radius) ** 2).abs(), (shear * x * y / radius**2).abs()
+        return angular + shear * (x / radius) ** 2, shear * x * y / radius**2
 
 
 def check_image(n_pix, cell_arcsec) -> None:

@@ -23,8 +23,8 @@ def deposit(x, weight, sigma, pixel, edges, n_pixels: int, compiled: bool):
     ----------
     x, weight : (n_points,) tensor
         Centre of each line [km/s], and its flux.
-    sigma : () tensor
-        Dispersion of all lines [km/s].
+    sigma : (n_points,) tensor
+        Dispersion of each line [km/s].
     pixel : (n_points,) int64 tensor
         Where each goes; equal ones in a row are cheaper.
     edges : (n_chan + 1,) tensor
@@ -34,7 +34,7 @@ def deposit(x, weight, sigma, pixel, edges, n_pixels: int, compiled: bool):
     """
     if compiled:
         return _Deposit.apply(x, weight, sigma, pixel, edges, n_pixels)
-    cumulative = torch.special.ndtr((edges - x[:, None]) / sigma)
+    cumulative = torch.special.ndtr((edges - x[:, None]) / sigma[:, None])
     flux = weight[:, None] * cumulative.diff(dim=1) / edges.diff()
     return torch.zeros((n_pixels, len(edges) - 1), dtype=x.dtype, device=x.device).index_add(0, pixel, flux).T
 
@@ -45,7 +45,7 @@ class _Deposit(torch.autograd.Function):
     @staticmethod
     def forward(x, weight, sigma, pixel, edges, n_pixels):
         cube = torch.zeros((len(edges) - 1, n_pixels), dtype=x.dtype)
-        _spread(*_arrays(x, weight), sigma.item(), *_arrays(pixel, edges, 1 / edges.diff(), cube))
+        _spread(*_arrays(x, weight, sigma, pixel, edges, 1 / edges.diff(), cube))
         return cube
 
     @staticmethod
@@ -58,17 +58,16 @@ class _Deposit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         x, weight, sigma, pixel, edges = ctx.saved_tensors
-        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
-        results = _arrays(of_x, of_weight)
-        of_sigma = _gather(*_arrays(x, weight), sigma.item(), *_arrays(pixel, edges, 1 / edges.diff(), gradient.contiguous()), *results)
-        return of_x, of_weight, torch.full_like(sigma, of_sigma), None, None, None
+        results = [torch.empty_like(v) for v in (x, weight, sigma)]
+        _gather(*_arrays(x, weight, sigma, pixel, edges, 1 / edges.diff(), gradient), *(v.numpy() for v in results))
+        return *results, None, None, None
 
     @staticmethod
     def jvp(ctx, x_t, weight_t, sigma_t, *_):
         x, weight, sigma, pixel, edges = ctx.saved_tensors
         cube = torch.zeros((len(edges) - 1, ctx.n_pixels), dtype=x.dtype)
         tangents = [torch.zeros_like(v) if t is None else t for v, t in ((x, x_t), (weight, weight_t), (sigma, sigma_t))]
-        _push(*_arrays(x, weight), sigma.item(), *_arrays(*tangents[:2]), tangents[2].item(), *_arrays(pixel, edges, 1 / edges.diff(), cube))
+        _push(*_arrays(x, weight, sigma, *tangents, pixel, edges, 1 / edges.diff(), cube))
         return cube
 
 
@@ -95,10 +94,11 @@ def _first_edge(edges, lowest):
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _spread(x, weight, sigma, pixel, edges, per_width, cube):
     """Add all points to `cube`, one row of channels of a pixel at a time."""
-    n_chan, reach, scale = edges.size - 1, x.dtype.type(CUT * sigma), x.dtype.type(SQRT_HALF / sigma)
+    n_chan, cut, root = edges.size - 1, x.dtype.type(CUT), x.dtype.type(SQRT_HALF)
     half, row = x.dtype.type(0.5), x.dtype.type(0) * edges
     first, last = n_chan, 0
     for i in range(x.size):
+        reach, scale = cut * sigma[i], root / sigma[i]
         k = _first_edge(edges, x[i] - reach)
         first, below = min(first, max(k - 1, 0)), x.dtype.type(0)
         while k <= n_chan and edges[k] < x[i] + reach:
@@ -118,11 +118,10 @@ def _spread(x, weight, sigma, pixel, edges, per_width, cube):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _gather(x, weight, sigma, pixel, edges, per_width, gradient, of_x, of_weight):
-    """The adjoint of `_spread`; returns the derivative with respect to sigma."""
-    n_chan, reach, scale = edges.size - 1, x.dtype.type(CUT * sigma), x.dtype.type(SQRT_HALF / sigma)
-    half, density = x.dtype.type(0.5), x.dtype.type(PER_SQRT_TWO_PI / sigma)
-    row, of_sigma = x.dtype.type(0) * edges, 0.0  # row: of what an edge takes from the channel above and gives to that below
+def _gather(x, weight, sigma, pixel, edges, per_width, gradient, of_x, of_weight, of_sigma):
+    """The adjoint of `_spread`."""
+    n_chan, cut, root, per_root = edges.size - 1, x.dtype.type(CUT), x.dtype.type(SQRT_HALF), x.dtype.type(PER_SQRT_TWO_PI)
+    half, row = x.dtype.type(0.5), x.dtype.type(0) * edges  # row: of what an edge takes from the channel above and gives to that below
     above = x.dtype.type(0) * edges
     for i in range(x.size):
         if i == 0 or pixel[i] != pixel[i - 1]:
@@ -132,6 +131,7 @@ def _gather(x, weight, sigma, pixel, edges, per_width, gradient, of_x, of_weight
                 row[c] = below - above[c]
                 below = above[c]
             row[n_chan] = below
+        reach, scale, density = cut * sigma[i], root / sigma[i], per_root / sigma[i]
         k = _first_edge(edges, x[i] - reach)
         flux, shift, stretch = x.dtype.type(0), x.dtype.type(0), x.dtype.type(0)
         while k <= n_chan and edges[k] < x[i] + reach:
@@ -143,18 +143,16 @@ def _gather(x, weight, sigma, pixel, edges, per_width, gradient, of_x, of_weight
             k += 1
         if 0 < k <= n_chan:
             flux += above[k - 1]
-        of_weight[i], of_x[i] = flux, weight[i] * shift
-        of_sigma += weight[i] * stretch
-    return of_sigma / SQRT_HALF
+        of_weight[i], of_x[i], of_sigma[i] = flux, weight[i] * shift, weight[i] * stretch / root
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _push(x, weight, sigma, x_t, weight_t, sigma_t, pixel, edges, per_width, cube):
     """The tangent of `_spread` for changes `x_t`, `weight_t`, `sigma_t`."""
-    n_chan, reach, scale = edges.size - 1, x.dtype.type(CUT * sigma), x.dtype.type(SQRT_HALF / sigma)
-    half, density = x.dtype.type(0.5), x.dtype.type(PER_SQRT_TWO_PI / sigma)
-    widening = x.dtype.type(sigma_t / SQRT_HALF)
+    n_chan, cut, root, per_root = edges.size - 1, x.dtype.type(CUT), x.dtype.type(SQRT_HALF), x.dtype.type(PER_SQRT_TWO_PI)
+    half = x.dtype.type(0.5)
     for i in range(x.size):
+        reach, scale, density, widening = cut * sigma[i], root / sigma[i], per_root / sigma[i], sigma_t[i] / root
         k = _first_edge(edges, x[i] - reach)
         below = x.dtype.type(0)
         while k <= n_chan and edges[k] < x[i] + reach:

@@ -8,12 +8,13 @@ import torch
 
 from galmass import stores
 from galmass.discs import mass_models, optical
-from galmass.discs.cube import LIGHT, DiscCube
+from galmass.discs.cube import DiscCube
+from galmass.discs.mass_models import PC_PER_ARCSEC
 from galmass.errors import InputError
 from galmass.inference import noise
 from galmass.inference.likelihood import Posterior
 from galmass.inference.parameters import Parameters
-from galmass.discs.mass_models import PC_PER_ARCSEC
+from galmass.units import LIGHT
 from galmass.visibilities import gridding, imaging
 from galmass.visibilities.model import VisibilityModel
 
@@ -79,7 +80,7 @@ def assemble(setup: Mapping, gridded, device="cpu", dtype=torch.float32) -> Post
     mass = mass_model(setup, radii(galaxy, gridded.cell_arcsec) * pc)
     parameters = parameters_of(galaxy, fitting, mass, model.disc, gridded)
     mass.check_priors(parameters.ranges)
-    nodes = np.geomspace(0.1 * gridded.cell_arcsec, 0.5 * model.disc.n_pix * gridded.cell_arcsec, fitting["velocity_nodes"])
+    nodes = np.geomspace(0.1 * gridded.cell_arcsec, 0.5 * galaxy["model"]["n_pix"] * gridded.cell_arcsec, fitting["velocity_nodes"])
     at_nodes = mass.at(nodes * pc)
     cells = gridded.mask
     errors, used = noise.of_cells(
@@ -96,8 +97,8 @@ def visibility_model(galaxy: Mapping, gridded, device="cpu", dtype=torch.float32
     """Gas disc of a galaxy, seen at the filled cells of a grid."""
     options, cell = galaxy["model"], gridded.cell_arcsec
     disc = DiscCube(
-        options["n_pix"],
-        cell,
+        options["oversampling"] * options["n_pix"],
+        cell / options["oversampling"],
         gridded.frequency,
         galaxy["rest_frequency_hz"],
         radii(galaxy, cell),
@@ -175,4 +176,3 @@ def shortest_baseline_flux(gridded, rest_frequency: float) -> float:
     flux, _, _ = imaging.short_spacing_spectrum(gridded)
     velocity = LIGHT * (1 - gridded.frequency / rest_frequency)
     return float((flux * abs(np.gradient(velocity))).sum())
-

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from galmass import checkpoints, stores
-from galmass.inference import optimise, sampling
+from galmass.inference import optimise, sampling, starts
 from galmass.inference.samples import Samples
 
 INTERVALS = {"interval_68": (0.16, 0.84), "interval_95": (0.025, 0.975), "interval_997": (0.0015, 0.9985)}
@@ -16,12 +16,16 @@ N_PRIOR = 4000  # draws of the prior, for figures
 MODES = "modes.ckpt"
 
 
-def fit(posterior, fitting: Mapping, seed: int, scratch, origin: Mapping, label: str) -> tuple[Samples, dict]:
+def fit(posterior, gridded, galaxy: Mapping, fitting: Mapping, seed: int, scratch, origin: Mapping, label: str) -> tuple[Samples, dict]:
     """Draws of a posterior, and their summary.
 
     Parameters
     ----------
     posterior : Posterior
+    gridded : Gridded
+        Its data.
+    galaxy : mapping
+        The galaxy's entry in the config.
     fitting : mapping
         Section `fitting` of the config.
     seed : int
@@ -32,12 +36,18 @@ def fit(posterior, fitting: Mapping, seed: int, scratch, origin: Mapping, label:
         What decides the result, JSON-able: code, data and configuration.
     label : str
         Before the progress bars.
+
+    Raises
+    ------
+    InputError
+        Before any sampling, where the best mode's flux leaves the image or its line the band.
     """
     stamp = stores.digest(json.dumps([origin, seed], sort_keys=True).encode())
     scratch = Path(scratch) / stamp[:12]
     scratch.mkdir(parents=True, exist_ok=True)
-    modes = _modes(posterior, fitting, seed, scratch / MODES, stamp, label)
+    modes = _modes(posterior, gridded, galaxy, fitting, seed, scratch / MODES, stamp, label)
     z = torch.tensor([mode["z"] for mode in modes], dtype=torch.float64)
+    _check_disc(posterior, posterior.parameters.physical(z[0]))
     options = {"n_chains": fitting["chains"], **{key: fitting[key] for key in ("target_ess", "max_r_hat", "max_steps", "checkpoint_seconds")}}
     if fitting["sampler"] == "delayed":
         options["n_walkers"] = fitting["walkers"]
@@ -53,11 +63,11 @@ def fit(posterior, fitting: Mapping, seed: int, scratch, origin: Mapping, label:
     return Samples(names, units, chains.numpy(), prior.numpy(), result.log_prob.numpy(), attributes), summary
 
 
-def _modes(posterior, fitting, seed: int, checkpoint: Path, stamp: str, label: str) -> list[dict]:
+def _modes(posterior, gridded, galaxy, fitting, seed: int, checkpoint: Path, stamp: str, label: str) -> list[dict]:
     """Modes, best first; read where an earlier attempt found them."""
     if checkpoint.is_file():
         return json.loads(checkpoints.read(checkpoint, stamp)["modes"])
-    scouts = posterior.parameters.sobol(fitting["scouts"], seed)
+    scouts = starts.scouts(posterior, gridded, galaxy, fitting["scouts"], seed)
     found = optimise.search(posterior, scouts, fitting["starts"], label)
     modes = [
         {
@@ -71,6 +81,14 @@ def _modes(posterior, fitting, seed: int, checkpoint: Path, stamp: str, label: s
     with stores.replacing(checkpoint) as part:
         torch.save({"stamp": stamp, "modes": json.dumps(modes)}, part)
     return modes
+
+
+def _check_disc(posterior, x) -> None:
+    """Raise `InputError` where the disc of the physical vector x (n,) leaves the image or the band."""
+    disc = posterior.model.disc
+    with torch.no_grad():
+        velocity, geometry = (v.to(disc.device, disc.dtype) for v in (posterior.velocity(x), posterior.geometry(x)))
+    disc.check(velocity, geometry)
 
 
 def summarise(posterior, result: sampling.Result, chains, modes) -> dict:

@@ -75,6 +75,9 @@ class Posterior:
         """
         x = self.parameters.physical(z)
         geometry = dict(zip(self.geometry_names, self.geometry(x).unbind(-1), strict=True))
+        for i, name in enumerate(self.names):
+            if self.prior[name].periodic and name in geometry:  # smooth where the angle begins anew
+                geometry[name] = self.prior[name].centre + torch.rad2deg(z[..., i])
         inclination = torch.deg2rad(geometry["inclination"])
         velocity = self.velocity(x, self.mass_at_nodes) * torch.sin(inclination)[..., None]
         geometry |= {"inclination": torch.cos(inclination), "sigma_gas": geometry["sigma_gas"] ** 2}

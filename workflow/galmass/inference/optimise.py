@@ -1,4 +1,7 @@
-"""The modes of a posterior: many cheap looks, then damped Newton steps from the best (Levenberg 1944; Marquardt 1963)."""
+"""The modes of a posterior: many cheap looks, then damped Newton steps from the best (Levenberg 1944; Marquardt 1963).
+
+The best scout is often not in the widest valley. So more of them than are wanted take a few steps, and those that are highest then go to the end.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,6 +13,8 @@ from galmass.errors import InputError
 from galmass.inference.mala import value_and_gradient
 
 FIRST_DAMPING = 1e-2  # relative to the diagonal of the curvature
+FAR_DAMPING = 1.0  # the same from a scout, where no parabola holds far
+TRIED, TRIALS = 2, 5  # starts that take a few steps, for each that goes to the end; steps of theirs
 MOST_DAMPING = 1e12  # beyond, no step of any length leads upwards
 JUMPY = 1.0  # of ln p: differences below may be rounding of float32, or a sub-pixel that comes or goes
 APART = 0.5  # root mean square distance between scouts worth a descent each, in their standard deviations
@@ -26,6 +31,7 @@ class Mode:
     slope: float  # norm of the gradient in the metric of the curvature: standard errors to go
     n_iterations: int
     converged: bool  # slope below the tolerance
+    damping: float = FIRST_DAMPING  # with which to go on
     distance: float = 0.0  # from the best mode [standard errors]
     weight: float = 1.0  # share of the probability by Laplace's approximation
 
@@ -40,7 +46,7 @@ def search(problem, scouts, n_starts: int = 4, label: str = "optimisation", tole
     scouts : (n, d) tensor
         Points to look at, for example of a Sobol sequence through the priors.
     n_starts : int
-        The best scouts that lie apart, from each of which to climb.
+        Climbs to the end; TRIED times as many of the best scouts that lie apart take their first TRIALS steps.
     tolerance : float
         Slope in standard errors at which a climb ends.
     max_iterations : int
@@ -52,9 +58,12 @@ def search(problem, scouts, n_starts: int = 4, label: str = "optimisation", tole
         When no scout has a finite density.
     """
     with logs.progress(len(scouts), 0, f"{label}: scouts") as bar:
-        starts = best_apart(scouts, torch.tensor([_looked(problem, z, bar) for z in scouts], dtype=scouts.dtype), n_starts)
-    with logs.progress(len(starts) * max_iterations, 0, f"{label}: ascents") as bar:
-        modes = [climb(problem, z, tolerance, max_iterations, bar) for z in starts]
+        starts = best_apart(scouts, torch.tensor([_looked(problem, z, bar) for z in scouts], dtype=scouts.dtype), TRIED * n_starts)
+    with logs.progress(len(starts) * TRIALS + n_starts * max_iterations, 0, f"{label}: ascents") as bar:
+        tried = distinct([climb(problem, z, tolerance, TRIALS, bar, FAR_DAMPING) for z in starts])[:n_starts]
+        modes: list[Mode] = []
+        for begun in tried:
+            modes.append(climb(problem, begun.z, tolerance, max_iterations, bar, begun.damping, [mode for mode in modes if mode.converged]))
     return distinct(modes)
 
 
@@ -80,18 +89,19 @@ def best_apart(scouts, values, n: int):
     return scouts[chosen]
 
 
-def climb(problem, z, tolerance: float = 0.05, max_iterations: int = 100, bar=None) -> Mode:
+def climb(problem, z, tolerance: float = 0.05, max_iterations: int = 100, bar=None, damping: float = FIRST_DAMPING, known=()) -> Mode:
     """Levenberg-Marquardt from `z` (d,) until the gradient is shorter than `tolerance` standard errors.
 
     A step to where the density or its gradient is not finite is refused and the damping grows; so it does where the gain is less than a
-    quarter of what the curvature promises (Nielsen 1999).
+    quarter of what the curvature promises (Nielsen 1999). A climb that arrives at a `known` mode ends there.
     """
     value, gradient = value_and_gradient(problem.log_density, z)
-    curvature, damping, growth = problem.curvature(z), FIRST_DAMPING, 2.0
+    curvature, growth = problem.curvature(z), 2.0
     for n in range(max_iterations):
         slope = _slope(curvature, gradient)
-        if slope < tolerance or damping > MOST_DAMPING:
-            return Mode(z, float(value), curvature, slope, n, slope < tolerance)
+        here = Mode(z, float(value), curvature, slope, n, slope < tolerance, damping)
+        if here.converged or damping > MOST_DAMPING or any(distance(here, mode) < SAME for mode in known):
+            return here
         step, promise = _step(curvature, gradient, damping)
         there, gradient_there = value_and_gradient(problem.log_density, z + step)
         gain = _gain(float(there - value), 0.5 * float((gradient + gradient_there) @ step), promise)
@@ -105,7 +115,7 @@ def climb(problem, z, tolerance: float = 0.05, max_iterations: int = 100, bar=No
             bar.set_postfix_str(f"ln p {float(value):.2f}, slope {slope:.2g}", refresh=False)
             bar.update()
     slope = _slope(curvature, gradient)
-    return Mode(z, float(value), curvature, slope, max_iterations, slope < tolerance)
+    return Mode(z, float(value), curvature, slope, max_iterations, slope < tolerance, damping)
 
 
 def _gain(values: float, slopes: float, promise: float) -> float:
@@ -126,11 +136,12 @@ def _step(curvature, gradient, damping: float):
 
 
 def distinct(modes: list[Mode]) -> list[Mode]:
-    """The modes by falling density, ends at the same place once, with distances from the best and Laplace weights."""
+    """The modes by falling density, ends at the same place once (a converged one if there is), with distances from the best and Laplace weights."""
     kept: list[Mode] = []
-    for mode in sorted(modes, key=lambda m: -m.log_density):
+    for mode in sorted(modes, key=lambda m: (not m.converged, -m.log_density)):
         if all(distance(mode, other) > SAME for other in kept):
             kept.append(mode)
+    kept.sort(key=lambda m: -m.log_density)
     weights = torch.softmax(torch.tensor([m.log_density - 0.5 * float(torch.logdet(m.curvature)) for m in kept], dtype=torch.float64), 0)
     return [replace(m, distance=distance(m, kept[0]), weight=float(w)) for m, w in zip(kept, weights, strict=True)]
 

@@ -303,8 +303,10 @@ def _expected(products) -> dict[str, int]:
     return {row["url"].rsplit("/", 1)[-1]: int(row["size"]) for row in products if row["size"] > 0}
 
 
-def retrieve(observation: dict, frequency_hz: float, folder, transport: Transport = http_get, sleep: Callable = time.sleep, client=None) -> None:
-    """Fill `folder` with what a galaxy's `observation` of kind zenodo (as observation.npz) or alma names; what an earlier attempt left there goes on.
+def retrieve(observation: dict, frequency_hz: float, folder, transport: Transport = http_get, sleep: Callable = time.sleep, client=None) -> dict:
+    """Fill `folder` with what a galaxy's `observation` of kind zenodo (as observation.npz) or alma names; returns what came.
+
+    What an earlier attempt left in the folder is gone on from.
 
     Raises
     ------
@@ -319,9 +321,10 @@ def retrieve(observation: dict, frequency_hz: float, folder, transport: Transpor
             raise InputError(f"Zenodo record {observation['record']} has {len(grids)} files .npz; name one as observation.file: {', '.join(sorted(files))}")
         manifest = download_zenodo(observation["record"], observation.get("file") or grids[0], folder / "observation.npz", transport, sleep)
         print(f"{manifest['name']}: {manifest['size']} bytes, md5 {manifest['md5']} as the record says")
-    elif kind == "alma":
-        table = query_alma(observation["source"], frequency_hz, observation["member_ous"], client)
-        download_alma(alma_products(table, client), folder, client)
+        return manifest
+    if kind == "alma":
+        products = alma_products(query_alma(observation["source"], frequency_hz, observation["member_ous"], client), client)
+        download_alma(products, folder, client)
         print(NEXT_IN_CASA)
-    else:
-        raise InputError(f"config: observation.kind is {kind}: there is nothing to download")
+        return {"member_ous": observation["member_ous"], "products": [dict(zip(products.colnames, row, strict=True)) for row in products.as_array().tolist()]}
+    raise InputError(f"config: observation.kind is {kind}: there is nothing to download")

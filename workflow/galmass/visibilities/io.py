@@ -4,7 +4,6 @@ The convention of this package is ``V(u, v) = int I(l, m) exp(-2 pi i (u l + v m
 readers take `phase_sign`, the sign of the exponent in the file, and conjugate where it is +1.
 """
 
-import importlib
 import inspect
 from collections import Counter
 from dataclasses import dataclass, fields, replace
@@ -30,13 +29,7 @@ COLUMNS = {  # axes and label of what a store holds
     "taper": (("y", "x"), stores.Column("", "image-plane factor of the gridding kernel, to be multiplied into the image")),
 }
 _TABLES = tuple(ending + packing for ending in (".txt", ".dat", ".csv", ".uvtable") for packing in ("", ".gz", ".bz2"))
-FORMS = {  # form -> (module, function)
-    "MeasurementSet": ("measurement_set", "read"),
-    "UVFITS": ("uvfits", "read"),
-    "viscube .npz": ("tables", "read_gridded"),
-    "table of u v Re Im w": ("tables", "read_table"),
-    "galmass store": ("io", "read_store"),
-}
+FORMS = ("MeasurementSet", "UVFITS", "viscube .npz", "table of u v Re Im w", "galmass store")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +94,19 @@ def read(path, **options) -> Visibilities:
         When the form is not known, an option does not belong to it, or nothing in it can be used.
     """
     form = form_of(path)
-    module, function = FORMS[form]
-    reader = getattr(importlib.import_module(f"galmass.visibilities.{module}"), function)
+    reader = _reader(form)
     known = [name for name in inspect.signature(reader).parameters if name != "path"]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InputError(f"{path} is a {form}: it has no option {', '.join(unknown)}; its options are {', '.join(known) or 'none'}")
     return reader(path, **options)
+
+
+def _reader(form: str):
+    from galmass.visibilities import measurement_set, tables, uvfits  # which themselves import this module
+
+    readers = (measurement_set.read, uvfits.read, tables.read_gridded, tables.read_table, read_store)
+    return dict(zip(FORMS, readers, strict=True))[form]
 
 
 def form_of(path) -> str:

@@ -14,8 +14,9 @@ from scipy.interpolate import RectBivariateSpline
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
-from galmass.discs.cube import LIGHT, check_frequency, check_image
+from galmass.discs.cube import check_frequency, check_image
 from galmass.errors import InputError
+from galmass.units import LIGHT
 
 ARCSEC = math.pi / 648000  # rad
 BLOCK = 2**17  # complex numbers of half planes at a time

@@ -1,0 +1,122 @@
+"""A whole fit of the small galaxy: what its summary says, what is kept, and what is refused. Chains are short: their statistics are tested elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import GALAXY, PRIORS, TRUTH, setup_of
+
+from galmass.errors import InputError
+from galmass.inference import assembly, fit, optimise
+
+torch.set_num_threads(1)
+# a rotation curve of one shape: what is left is found in a second
+SHAPE = {name: {"kind": "fixed", "value": TRUTH[name]} for name in ("alpha", "gamma", "beta_minus_gamma")}
+NEAR = {"position_angle": {"kind": "uniform", "low": 0.0, "high": 60.0}}
+FITTING = {
+    **{"sampler": "delayed", "scouts": 32, "starts": 1, "walkers": 96, "chains": 4},
+    **{"target_ess": 20, "max_r_hat": 1.5, "max_steps": 40, "checkpoint_seconds": 60},
+}
+SEED = 2
+
+
+def _assembled(gridded, priors=None):
+    galaxy = {**GALAXY, "priors": {**SHAPE, **NEAR, **(priors or {})}}
+    return assembly.assemble(setup_of(galaxy=galaxy), gridded), galaxy
+
+
+def _fit(gridded, folder, priors=None, **options):
+    posterior, galaxy = _assembled(gridded, priors)
+    return posterior, *fit.fit(posterior, gridded, galaxy, {**FITTING, **options}, SEED, folder, {"code": "x"}, "small")
+
+
+@pytest.fixture(scope="module")
+def short(gridded, tmp_path_factory):
+    """A fit that has to stop early, under a prior that excludes the flux."""
+    folder = tmp_path_factory.mktemp("short")
+    below = {"flux": {"kind": "uniform", "low": 1.0, "high": 7.0}}
+    return folder, *_fit(gridded, folder, below, target_ess=10**6, max_steps=20)
+
+
+def test_summary_of_every_parameter(short):
+    _, posterior, drawn, summary = short
+    assert set(summary["parameters"]) == set(posterior.names)
+    assert summary["fixed"] == posterior.parameters.fixed
+    for name, of in summary["parameters"].items():
+        assert of["unit"] == posterior.units[name]
+        edges = [
+            of[key][side]
+            for side, keys in ((0, ("interval_997", "interval_95", "interval_68")), (1, ("interval_68", "interval_95", "interval_997")))
+            for key in keys
+        ]
+        assert edges == sorted(edges), name
+        assert of["interval_68"][0] <= of["median"] <= of["interval_68"][1], name
+        assert of["interval_997"][0] >= posterior.prior[name].low - 1e-9, name
+    assert drawn.chains.shape == (4, summary["n_draws"], posterior.n)
+    assert drawn.prior.shape == (fit.N_PRIOR, posterior.n)
+    assert summary["log_posterior"] == pytest.approx(float(drawn.log_prob.max()))
+    assert summary["n_data"] == len(posterior.used)
+
+
+def test_best_draw_has_the_density_that_is_told(short):
+    _, posterior, _drawn, summary = short
+    best = torch.tensor([of["best"] for of in summary["parameters"].values()], dtype=torch.float64)
+    found = float(posterior.log_density(posterior.parameters.coordinates(best)))
+    assert found == pytest.approx(summary["log_posterior"], abs=0.1)  # float32 sums, at coordinates that went to and fro
+
+
+def test_an_early_end_is_told(short):
+    *_, drawn, summary = short
+    assert summary["converged"] is False
+    assert drawn.attributes["converged"] == 0
+    assert any("max_steps" in note for note in summary["notes"])
+
+
+def test_a_prior_that_excludes_the_optimum_is_named(short):
+    *_, summary = short
+    assert any(line.startswith("flux: ") and "high = 7" in line for line in summary["at_bound"])
+
+
+def test_a_prior_that_holds_everything_is_not_named(short):
+    *_, summary = short
+    assert not any(line.startswith(("x_offset", "v_sys")) for line in summary["at_bound"])
+
+
+def test_what_the_data_do_not_know_is_named(gridded):
+    """Gas seen within 5 arcsec, or 270 pc, says nothing of a break far beyond."""
+    posterior, _ = _assembled(gridded, {"r_break": {"kind": "log_uniform", "low": 1500.0, "high": 2000.0}})
+    rng = np.random.default_rng(1)
+    x = posterior.parameters.physical(posterior.parameters.sobol(256, 1))
+    chains = np.tile(TRUTH["flux"] * (1 + 0.01 * rng.standard_normal((4, 64, 1))), posterior.n)
+    chains[..., posterior.names.index("r_break")] = x[:, posterior.names.index("r_break")].reshape(4, 64)
+    assert list(posterior.parameters.unidentified(chains)) == ["r_break"]
+
+
+def test_modes_of_an_earlier_attempt_are_gone_on_from(short, gridded, monkeypatch):
+    folder, _, drawn, summary = short
+
+    def search(*_args, **_options):
+        raise AssertionError("the modes were there")
+
+    monkeypatch.setattr(optimise, "search", search)
+    _, again, other = _fit(gridded, folder, {"flux": {"kind": "uniform", "low": 1.0, "high": 7.0}}, target_ess=10**6, max_steps=20)
+    np.testing.assert_array_equal(again.chains, drawn.chains)
+    assert other["modes"] == summary["modes"]
+
+
+def test_a_line_outside_the_band_is_refused_before_any_sampling(gridded, tmp_path):
+    """A prior that pushes v_sys to the edge of the band: half of the line is beyond."""
+    far = {
+        "v_sys": {"kind": "uniform", "low": 1230.0, "high": 1250.0},
+        **{n: {"kind": "fixed", "value": TRUTH[n]} for n in ("inclination", "log_m_bh", "r_break")},
+    }
+    far |= {"log_sigma_break": {"kind": "fixed", "value": TRUTH["log_sigma_break"]}}
+    with pytest.raises(InputError, match="of the line lies outside the channels"):
+        _fit(gridded, tmp_path, far, scouts=8)
+    assert not list(tmp_path.rglob("chains.ckpt"))
+
+
+def test_emission_beyond_the_image_is_refused(gridded, tmp_path):
+    large = {"scale_length": {"kind": "uniform", "low": 5.0, "high": 6.0}}
+    with pytest.raises(InputError, match="of the flux lies outside the image"):
+        _fit(gridded, tmp_path, large, scouts=8)
+    assert PRIORS["scale_length"]["kind"] == "log_uniform"  # of the galaxy alone
