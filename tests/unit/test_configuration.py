@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from galmass import configuration
+from galmass import configuration, plan
 from galmass.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,7 @@ def test_the_overlays_that_the_project_promises_are_there():
 
 DELETED = object()
 SAMPLE = ("samples", "gst10k")
+MOCK = ("galaxies", "ngc4697_mock")
 # key, value, what the message must say: the key, the value, what is allowed
 WRONG = {
     "misspelt key": (("contrastiv",), {}, ["the top level", "'contrastiv'", "did you mean 'contrastive'?"]),
@@ -72,6 +73,26 @@ WRONG = {
     "list too long": ((*SAMPLE, "mass", "ab_offset"), [0.0] * 6, ["samples.gst10k.mass.ab_offset is [0.0, ", "a list of", "5 entries", "[mag]"]),
     "entry out of range": ((*SAMPLE, "redshift"), [0.1, 3.0], ["samples.gst10k.redshift.1 is 3.0", "a number >= 0.001 and <= 2.0"]),
     "repeated entry": (("causality", "queries"), ["z", "z"], ["causality.queries is ['z', 'z']", "a list of", "twice"]),
+    "misspelt key of a galaxy": ((*MOCK, "distance_mcp"), 11.4, ["galaxies.ngc4697_mock ", "'distance_mcp'", "did you mean 'distance_mpc'?"]),
+    "misspelt key of its model": ((*MOCK, "model", "npix"), 96, ["galaxies.ngc4697_mock.model ", "'npix'", "did you mean 'n_pix'?"]),
+    "missing key of a galaxy": ((*MOCK, "rest_frequency_hz"), DELETED, ["galaxies.ngc4697_mock lacks the key 'rest_frequency_hz'"]),
+    "frequency in GHz": ((*MOCK, "rest_frequency_hz"), 230.538, ["ngc4697_mock.rest_frequency_hz is 230.538", "a number >= 1000000000.0", "[Hz]"]),
+    "unknown mass model": ((*MOCK, "mass_models"), ["nfw"], ["galaxies.ngc4697_mock.mass_models.0 is 'nfw'", f"one of {', '.join(plan.MASS_MODELS)}"]),
+    "mass model twice": ((*MOCK, "mass_models"), ["mge", "mge"], ["galaxies.ngc4697_mock.mass_models is ['mge', 'mge']", "none twice"]),
+    "no mass model": ((*MOCK, "mass_models"), [], ["galaxies.ngc4697_mock.mass_models is []", "at least 1 entries"]),
+    "unknown observation": ((*MOCK, "observation", "kind"), "ftp", ["observation.kind is 'ftp'", "one of simulation, file, zenodo, alma"]),
+    "odd image": ((*MOCK, "model", "n_pix"), 95, ["galaxies.ngc4697_mock.model.n_pix is 95", "a multiple of 2"]),
+    "face beyond the pole": ((*MOCK, "simulation", "truth", "inclination"), 95.0, ["simulation.truth.inclination is 95.0", "[deg]"]),
+    "no such prior": (
+        ("fitting", "priors", "gamma", "kind"),
+        "flat",
+        ["fitting.priors.gamma.kind is 'flat'", "one of uniform, log_uniform, normal"],
+    ),
+    "misspelt limit of a prior": (("fitting", "priors", "gamma", "hihg"), 1.0, ["fitting.priors.gamma ", "'hihg'", "did you mean 'high'?"]),
+    "no such sampler": (("fitting", "sampler"), "nuts", ["fitting.sampler is 'nuts'", "one of delayed, mala, hmc"]),
+    "no such likelihood": (("fitting", "likelihood"), "cauchy", ["fitting.likelihood is 'cauchy'", "student_t, gaussian, gaussian_x2"]),
+    "too few chains": (("fitting", "chains"), 2, ["fitting.chains is 2", "an integer >= 4"]),
+    "name of a galaxy twice": (("run", "galaxies"), ["a", "a"], ["run.galaxies is ['a', 'a']", "twice"]),
     "missing section": (("seeds",), DELETED, ["the top level lacks the key 'seeds'"]),
     "missing key": ((*SAMPLE, "max_petro_mag_err", "u"), DELETED, ["samples.gst10k.max_petro_mag_err lacks the key 'u'"]),
 }
@@ -98,6 +119,132 @@ def test_a_wrong_value_is_said_in_one_short_sentence(path, value, said):
     assert [part for part in said if part not in message] == [], message
     assert "\n" not in message
     assert len(message) < 300
+
+
+# --- names and numbers that refer to each other ------------------------------------------------------------------
+
+# of a real galaxy, whose table of an image exists
+REAL = {"observation": {"kind": "file", "path": "a.ms"}, "mge_table": "mge.csv"}
+# change of the galaxy (or of the configuration), what the message must say: the key, the value, the remedy
+CONTRADICTIONS = {
+    "zenodo without record": (
+        REAL | {"observation": {"kind": "zenodo"}},
+        ["galaxies.ngc4697_mock.observation is of kind zenodo and lacks the key 'record'"],
+    ),
+    "file without path": (REAL | {"observation": {"kind": "file"}}, ["observation is of kind file and lacks the key 'path'"]),
+    "alma without member": (REAL | {"observation": {"kind": "alma", "source": "M83"}}, ["observation is of kind alma and lacks the key 'member_ous'"]),
+    "simulation without section": ({"simulation": DELETED}, ["galaxies.ngc4697_mock lacks the key 'simulation'", "its observation needs"]),
+    "image without table": (
+        REAL | {"mge_table": None},
+        ["galaxies.ngc4697_mock.mge_table is null", "mass model mge needs one", "resources/README.md says its form"],
+    ),
+    "image larger than the grid": (
+        {"model": {"n_pix": 182}},
+        ["galaxies.ngc4697_mock.model.n_pix is 182, above galaxies.ngc4697_mock.grid.n_pix = 180"],
+    ),
+    "band upside down": (
+        {"channels": {"velocity_range_kms": [1600.0, 900.0]}},
+        ["galaxies.ngc4697_mock.channels.velocity_range_kms is [1600.0, 900.0]; the first must be below the second"],
+    ),
+    "line of no width": (
+        {"channels": {"line_range_kms": [1000.0, 1000.0]}},
+        ["galaxies.ngc4697_mock.channels.line_range_kms is [1000.0, 1000.0]; the first must be below the second"],
+    ),
+    "continuum without line": (
+        {"channels": {"continuum_order": 0}},
+        ["galaxies.ngc4697_mock.channels.line_range_kms is null", "channels.continuum_order asks for channels without line"],
+    ),
+    "prior without limit": (
+        {"priors": {"gamma": {"kind": "uniform", "low": 0.1}}},
+        ["galaxies.ngc4697_mock.priors.gamma is uniform and lacks the key 'high'"],
+    ),
+    "normal prior without width": ({"priors": {"v_sys": {"kind": "normal", "mean": 1.0}}}, ["priors.v_sys is normal and lacks the key 'sd'"]),
+    "fixed without value": ({"priors": {"q_intr": {"kind": "fixed", "low": 1.0}}}, ["priors.q_intr is fixed and lacks the key 'value'"]),
+    "prior upside down": (
+        {"priors": {"gamma": {"kind": "uniform", "low": 1.0, "high": 0.5}}},
+        ["galaxies.ngc4697_mock.priors.gamma from low to high is [1.0, 0.5]; the first must be below the second"],
+    ),
+}
+
+
+def with_galaxy(change) -> dict:
+    """The default with changes of its galaxy, tables key by key."""
+    config = copy.deepcopy(DEFAULT)
+    entry = config["galaxies"]["ngc4697_mock"]
+    for key, value in change.items():
+        if value is DELETED:
+            del entry[key]
+        else:
+            entry[key] = {**entry[key], **value} if key in ("model", "channels") else value
+    return config
+
+
+@pytest.mark.parametrize(("change", "said"), CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_a_galaxy_that_contradicts_itself_is_refused(change, said):
+    config = with_galaxy(change)
+    configuration.check(config, SCHEMA)  # no schema sees it
+    with pytest.raises(InputError) as caught:
+        plan.check_references(config)
+    message = str(caught.value)
+    assert message.startswith("config: ")
+    assert [part for part in said if part not in message] == [], message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        REAL,
+        REAL | {"mge_table": None, "mass_models": ["nuker", "sersic"]},
+        REAL | {"observation": {"kind": "zenodo", "record": 1}},
+        REAL | {"observation": {"kind": "alma", "source": "M83", "member_ous": "uid://A001/X1/X1"}},
+        {"model": {"n_pix": 180}},
+        {"channels": {"continuum_order": 1, "line_range_kms": [900.0, 1600.0]}},
+        {"priors": {"gamma": {"kind": "fixed", "value": 0.5}, "v_sys": {"kind": "normal", "mean": 1240.0, "sd": 10.0}}},
+        # a quarter beam and a tenth of the field: no two numbers of one kind
+        {"priors": {"scale_length": {"kind": "log_uniform", "low": 0.5, "high": 0.1, "of": "beam_and_field"}}},
+    ],
+)
+def test_a_galaxy_that_fits_together_passes(change):
+    config = with_galaxy(change)
+    configuration.check(config, SCHEMA)
+    plan.check_references(config)
+
+
+def test_an_image_may_fill_a_grid_of_unknown_size():
+    config = with_galaxy({"model": {"n_pix": 500}})
+    config["galaxies"]["ngc4697_mock"]["grid"]["n_pix"] = None
+    plan.check_references(config)
+
+
+@pytest.mark.parametrize("name", ["gst10k", "deprojection"])
+def test_galaxies_and_other_parts_of_the_run_do_not_share_a_folder(name):
+    config = with_value(("galaxies", name), DEFAULT["galaxies"]["ngc4697_mock"])
+    with pytest.raises(InputError, match=f"galaxies.{name} would share results/{name} with another part of the run; give it another name"):
+        plan.check_references(config)
+
+
+def test_only_declared_galaxies_are_run():
+    with pytest.raises(InputError, match=r"config: run.galaxies names 'm87'; known: ngc4697_mock"):
+        plan.check_references(with_value(("run", "galaxies"), ["ngc4697_mock", "m87"]))
+
+
+def test_common_priors_are_checked_too():
+    with pytest.raises(InputError, match=r"config: fitting.priors.gamma is uniform and lacks the key 'low'"):
+        plan.check_references(with_value(("fitting", "priors", "gamma"), {"kind": "uniform", "high": 1.0}))
+    with pytest.raises(InputError, match=r"config: fitting.priors.v_sys from low to high is \[100.0, -100.0\]"):
+        plan.check_references(with_value(("fitting", "priors", "v_sys"), {"kind": "uniform", "low": 100.0, "high": -100.0, "of": "v_sys"}))
+
+
+def test_the_mass_models_of_the_schema_are_those_of_the_plan():
+    assert tuple(LEAVES["galaxies.<name>.mass_models"]["items"]["enum"]) == plan.MASS_MODELS
+
+
+def test_the_kinds_of_the_schema_are_those_of_the_plan():
+    assert set(LEAVES["galaxies.<name>.observation.kind"]["enum"]) == set(plan.OBSERVATIONS)
+    for key in ("galaxies.<name>.priors.<name>.kind", "fitting.priors.<name>.kind"):
+        assert set(LEAVES[key]["enum"]) == set(plan.PRIORS), key
 
 
 @pytest.mark.parametrize("config", [None, [], "text", {}], ids=repr)

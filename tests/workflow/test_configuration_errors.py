@@ -33,6 +33,22 @@ WRONG = {
     ),
     "unknown method": ({"deprojection": {"method": "spline"}}, ["deprojection.method is 'spline'", "surrogate, direct"]),
     "more exact profiles than profiles": ({"deprojection": {"evaluation": {"exact_profiles": 3000}}}, ["exact_profiles is 3000, above profiles = 2000"]),
+    "misspelt key of a galaxy": (
+        {"galaxies": {"ngc4697_mock": {"distance_mcp": 11.4}}},
+        ["galaxies.ngc4697_mock", "'distance_mcp'", "did you mean 'distance_mpc'"],
+    ),
+    "unknown mass model": ({"galaxies": {"ngc4697_mock": {"mass_models": ["nfw"]}}}, ["mass_models.0 is 'nfw'", "nuker, mge"]),
+    "unknown galaxy": ({"run": {"galaxies": ["m87"]}}, ["run.galaxies names 'm87'", "ngc4697_mock"]),
+    "download of no record": (
+        {"galaxies": {"ngc4697_mock": {"observation": {"kind": "zenodo"}}}},
+        ["galaxies.ngc4697_mock.observation is of kind zenodo and lacks the key 'record'"],
+    ),
+    "image without table": (
+        {"galaxies": {"ngc4697_mock": {"observation": {"kind": "file", "path": "a.ms"}}}},
+        ["galaxies.ngc4697_mock.mge_table is null", "resources/README.md"],
+    ),
+    "image larger than the grid": ({"galaxies": {"ngc4697_mock": {"model": {"n_pix": 200}}}}, ["model.n_pix is 200, above", "grid.n_pix = 180"]),
+    "prior upside down": ({"fitting": {"priors": {"gamma": {"low": 2.0}}}}, ["fitting.priors.gamma from low to high is [2.0, 1.2]"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
 }
 

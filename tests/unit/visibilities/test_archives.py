@@ -224,7 +224,7 @@ def test_downloaded_file_is_read(tmp_path, pauses):
     _download(tmp_path, Script(record, Answer(200, {}, [content])), pauses)
     visibilities = io.read(tmp_path / "data" / NAME)
     assert visibilities.u.tolist() == [1e4]
-    assert visibilities.v.tolist() == [1e4]
+    assert visibilities.v.tolist() == [-1e4]  # rows of viscube run southward
 
 
 MEMBER = "uid://A001/X1295/X35"
@@ -383,3 +383,70 @@ def test_own_transport_speaks_http(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _record_of(*names):
+    """A record with files of these names, all of the same content."""
+    md5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
+    files = [{"key": name, "checksum": md5, "size": len(CONTENT), "links": {"self": f"{RECORD_URL}/files/{name}/content"}} for name in names]
+    return Answer(200, {"content-type": "application/json"}, [json.dumps({"id": RECORD, "files": files}).encode()])
+
+
+ZENODO = {"kind": "zenodo", "record": RECORD}
+
+
+def test_the_only_grid_of_a_record_is_retrieved(tmp_path, pauses):
+    record = _record_of("README.txt", NAME)
+    script = Script(record, record, _body())
+    manifest = archives.retrieve(ZENODO, 2.3e11, tmp_path / "new", script, pauses.append)
+    assert script.asked[-1] == (FILE_URL, 0)
+    assert (tmp_path / "new" / "observation.npz").read_bytes() == CONTENT
+    assert (manifest["record"], manifest["name"], manifest["size"]) == (RECORD, NAME, len(CONTENT))
+
+
+def test_of_several_grids_one_must_be_named(tmp_path, pauses):
+    record = _record_of("a.npz", NAME)
+    with pytest.raises(InputError, match=f"record {RECORD} has 2 files .npz; name one as observation.file: a.npz, {NAME}"):
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(record), pauses.append)
+    script = Script(record, record, _body())
+    assert archives.retrieve(ZENODO | {"file": NAME}, 2.3e11, tmp_path, script, pauses.append)["name"] == NAME
+    assert script.asked[-1] == (FILE_URL, 0)
+
+
+def test_a_record_without_grid_is_refused(tmp_path, pauses):
+    with pytest.raises(InputError, match=r"has 0 files .npz; name one as observation.file: README.txt"):
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(_record_of("README.txt")), pauses.append)
+    record = _record_of(NAME)
+    with pytest.raises(InputError, match=f"has no file other.npz; it has {NAME}"):
+        archives.retrieve(ZENODO | {"file": "other.npz"}, 2.3e11, tmp_path, Script(record, record), pauses.append)
+
+
+def test_an_interrupted_retrieval_goes_on(tmp_path, pauses):
+    record = _record_of(NAME)
+    with pytest.raises(InputError, match="6000 of 10240 bytes came"):
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(record, record, _body(0, 6000), *[lambda start: _body(start, start)] * 4), pauses.append)
+    script = Script(record, record, lambda start: _body(start))
+    archives.retrieve(ZENODO, 2.3e11, tmp_path, script, pauses.append)
+    assert script.asked[-1] == (FILE_URL, 6000)
+    assert (tmp_path / "observation.npz").read_bytes() == CONTENT
+
+
+def test_products_of_alma_are_retrieved_for_the_line(tmp_path, capsys):
+    client = Alma()
+    observation = {"kind": "alma", "source": "M83", "member_ous": MEMBER}
+    manifest = archives.retrieve(observation, 115.0e9, tmp_path / "new", client=client)
+    assert [asked[0] for asked in client.asked] == ["query_object", "get_data_info", "download_files"]
+    assert client.asked[1] == ("get_data_info", [MEMBER])
+    assert manifest["member_ous"] == MEMBER
+    assert manifest["products"] == [{"url": "https://x/a.tar", "size": 5, "kind": "this"}, {"url": "https://x/b.txt", "size": 3, "kind": "this"}]
+    json.dumps(manifest)  # numbers of the archive's table are Python's
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["NEXT.txt", "a.tar", "b.txt", "products.csv"]
+    assert "scriptForPI" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"230.5000 GHz"):
+        archives.retrieve(observation, 230.5e9, tmp_path / "other", client=Alma())
+
+
+@pytest.mark.parametrize("kind", ["simulation", "file"])
+def test_other_observations_are_not_downloaded(tmp_path, kind):
+    with pytest.raises(InputError, match=f"observation.kind is {kind}: there is nothing to download"):
+        archives.retrieve({"kind": kind}, 2.3e11, tmp_path)

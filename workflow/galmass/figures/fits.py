@@ -136,8 +136,9 @@ def _histogram(axis, values, scale: str, **options) -> None:
         axis.axvline(low, lw=1.5, **options)
         return
     counts, edges = np.histogram(values, np.geomspace(low, high, 41) if scale == "log" else np.linspace(low, high, 41))
-    # the edge shows what is narrower than a pixel
-    axis.stairs(counts / counts.max(), edges, fill=True, alpha=0.5, lw=0.8, **options)
+    axis.stairs(counts / counts.max(), edges, fill=True, alpha=0.5, **options)
+    # an outline is seen even where the histogram is narrower than a pixel
+    axis.stairs(counts / counts.max(), edges, lw=0.6, color=options["color"])
 
 
 def _narrowing(prior, posterior, scale: str) -> str:

@@ -71,6 +71,8 @@ def channel_maps(cube, noise, velocity, cell_arcsec: float, title: str, columns:
         image = sky(axis, 1e3 * cube[k], cell_arcsec, cmap="RdBu_r", vmin=-limit, vmax=limit)
         axis.set_title(f"{velocity[k]:.0f} km/s", fontsize=7, pad=2)
         axis.tick_params(labelsize=7)
+    for axis in axes.flat[max(0, len(chosen) - columns) : len(chosen)]:  # also where the row below is not full
+        axis.tick_params(labelbottom=True)
     zoom(axes.flat[0], bright.any(0), cell_arcsec, BEAMS * beam.size if beam else 0.25 * len(cube[0]) * cell_arcsec)
     if beam:
         draw_beam(axes[-1, 0], beam)
@@ -108,7 +110,7 @@ def zoom(axis, bright, cell_arcsec: float, least_arcsec: float) -> None:
     n = len(bright)
     where = (np.argwhere(bright) if bright.any() else np.array([[n // 2, n // 2]])) - n // 2
     middle = (where.min(0) + where.max(0)) / 2 * cell_arcsec
-    half = max(0.6 * (np.ptp(where, axis=0).max() + 1) * cell_arcsec, least_arcsec / 2)
+    half = max(0.65 * (np.ptp(where, axis=0).max() + 1) * cell_arcsec, least_arcsec / 2)
     if 2 * half >= n * cell_arcsec:
         return
     north, east = middle

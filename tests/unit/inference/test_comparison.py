@@ -1,0 +1,77 @@
+"""Rows of the comparison of mass models against numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from galmass.inference import comparison
+
+# 10 pc per arcsec, beam of 2 arcsec: half a beam is 10 pc; 4 scale lengths of 1.5 arcsec are 60 pc
+CHECK = {
+    "best": {"scale_length": 1.5},
+    "beam_pc": 20.0,
+    "beam_arcsec": 2.0,
+    "log_enclosed_mass_at_beam": {"stars": [7.0, 7.1, 7.2, 7.3, 7.4, 7.5, 7.6], "total": [8.0, 8.1, 8.2, 8.3, 8.4, 8.5, 8.6]},
+    "chi2_per_datum": {"chi2": 1.02, "n": 10},
+}
+SUMMARY = {
+    "parameters": {"log_m_bh": {"median": 8.1, "interval_68": [8.0, 8.2], "interval_997": [7.8, 8.4]}},
+    "log_posterior": -123.0,
+    "r_hat": 1.003,
+    "ess": 900.0,
+    "converged": True,
+}
+RADIUS = np.array([5.0, 20.0, 40.0, 80.0])
+
+
+def curve(median, half_width):
+    """Quantiles whose 68 % interval is `half_width` to either side."""
+    median, half_width = (np.asarray(values, float) for values in (median, half_width))
+    return {"radius": RADIUS, "velocity_total": median + np.arange(-3, 4)[:, None] * half_width}
+
+
+FIRST = curve([900, 200, 200, 300], [1, 3, 6, 1])
+SECOND = curve([100, 210, 200, 900], [1, 4, 8, 1])
+
+
+def rows(checks=(CHECK, CHECK), truth=None):
+    return comparison.rows(["nuker", "mge"], [SUMMARY, SUMMARY | {"converged": False}], checks, [FIRST, SECOND], truth or {})
+
+
+def test_numbers_of_the_fit_are_those_of_its_files():
+    first, second = rows(truth={"log_m_bh": 8.07})
+    expected = {"model": "nuker", "log_m_bh": 8.1, "low_68": 8.0, "high_68": 8.2, "low_997": 7.8, "high_997": 8.4, "truth": 8.07}
+    expected |= {"stars_at_beam": 7.3, "total_at_beam": 8.3, "chi2_per_datum": 1.02, "log_posterior": -123.0, "r_hat": 1.003, "ess": 900.0}
+    assert {key: first[key] for key in expected} == expected
+    assert (first["converged"], second["converged"], second["model"]) == (True, False, "mge")
+
+
+def test_velocities_differ_by_the_root_of_both_variances():
+    """Only 20 and 40 pc count: 10 km/s over hypot(3, 4) = 5 at the first of them, nothing at the second."""
+    first, second = rows()
+    assert first["velocity_sigma"] == 0
+    assert second["velocity_sigma"] == pytest.approx(2.0)
+
+
+def test_the_error_of_the_velocity_is_a_median_over_the_radii_with_light():
+    """3 / 200 and 6 / 200 for the first: 1.5 and 3 %; 4 / 210 and 8 / 200 for the second."""
+    first, second = rows()
+    assert first["velocity_error_percent"] == pytest.approx(2.25)
+    assert second["velocity_error_percent"] == pytest.approx(50 * (4 / 210 + 8 / 200))
+
+
+def test_a_fixed_scale_length_is_found_among_the_other_numbers():
+    fixed = {**CHECK, "best": {}, "scale_length": 0.75}  # 30 pc: only the radius of 20 pc is left
+    assert rows(checks=(fixed, fixed))[0]["velocity_error_percent"] == pytest.approx(1.5)
+
+
+def test_without_radii_there_is_no_error_and_no_difference():
+    point = {**CHECK, "best": {"scale_length": 0.01}}
+    _, second = rows(checks=(point, point))
+    assert second["velocity_sigma"] == 0
+    assert math.isnan(second["velocity_error_percent"])
+
+
+def test_a_real_galaxy_has_no_truth():
+    assert all(math.isnan(row["truth"]) for row in rows())
