@@ -307,6 +307,8 @@ def test_models_are_compared_in_per_cent_of_the_first():
     medians = [line for line in left.lines if line.get_linewidth() == 1.5]
     for line, percent in zip(medians, (0, 10, -5), strict=True):
         np.testing.assert_allclose(line.get_ydata(), percent, atol=1e-9)
+    thin = [line.get_ydata()[0] for line in left.lines if line.get_linewidth() == 0.6]
+    np.testing.assert_allclose(thin[:2], [-30, 30])  # the limits of 99.7 % of the first
     assert legend_texts(left.get_legend()) == ["nuker", "mge", "mge without\ninnermost"]
     assert "over that of nuker [%]" in left.get_ylabel()
     # 1.1 * 1.3: 43 % at the limit of the widest band
