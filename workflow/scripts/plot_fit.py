@@ -19,7 +19,7 @@ with logs.recording(snakemake.log[0]):
     cell = checked["cell_arcsec"]
     width = 8 * checked["best"]["scale_length"] if "scale_length" in checked["best"] else len(arrays["data"][0]) * cell
     style.save(fits.moment_maps(arrays["moments_data"], arrays["moments_model"], cell, width, title), out.moments)
-    residuals = visibilities.channel_maps(arrays["residual"], arrays["noise"], arrays["velocity"], cell, f"{title}: data - model")
+    residuals = visibilities.channel_maps(arrays["residual"], arrays["noise"], arrays["velocity"], cell, f"{title}: data - model", like=arrays["data"])
     style.save(residuals, out.residuals)
     style.save(fits.position_velocity(arrays, checked, title), out.position_velocity)
     curve = stores.read_csv(found.truth[1]) if found.truth else None

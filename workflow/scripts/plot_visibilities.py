@@ -12,5 +12,5 @@ with logs.recording(snakemake.log[0]):
     channels["flux_jy"], channels["flux_error_jy"], _ = imaging.short_spacing_spectrum(gridded)
     style.save(visibilities.spectrum(channels, p.title), snakemake.output.spectrum)
     cube, noise = imaging.dirty_cube(gridded, gridded.mean, p.n_pix)
-    maps = visibilities.channel_maps(cube, noise, channels["velocity_km_s"], gridded.cell_arcsec, p.title)
+    maps = visibilities.channel_maps(cube, noise, channels["velocity_km_s"], gridded.cell_arcsec, p.title, beam=imaging.beam(gridded))
     style.save(maps, snakemake.output.maps)
