@@ -3,6 +3,7 @@
 from galmass import logs, stores
 from galmass.figures import fits, style, visibilities
 from galmass.inference import samples
+from galmass.visibilities import imaging
 
 with logs.recording(snakemake.log[0]):
     p, found, out = snakemake.params, snakemake.input, snakemake.output
@@ -16,11 +17,10 @@ with logs.recording(snakemake.log[0]):
     style.save(fits.traces(drawn.chains, labels, title), out.traces)
     style.save(fits.prior_and_posterior(drawn.prior, drawn.flat, labels, truth, title), out.prior)
     style.save(fits.misfit(stores.read_csv(found.channels), stores.read_csv(found.baselines), title), out.chi2)
-    cell = checked["cell_arcsec"]
-    width = 8 * checked["best"]["scale_length"] if "scale_length" in checked["best"] else len(arrays["data"][0]) * cell
-    style.save(fits.moment_maps(arrays["moments_data"], arrays["moments_model"], cell, width, title), out.moments)
-    residuals = visibilities.channel_maps(arrays["residual"], arrays["noise"], arrays["velocity"], cell, f"{title}: data - model", like=arrays["data"])
-    style.save(residuals, out.residuals)
+    cell, beam = checked["cell_arcsec"], imaging.Beam(**checked["beam"])
+    style.save(fits.moment_maps(arrays["moments_data"], arrays["moments_model"], cell, visibilities.BEAMS * beam.size, title, beam), out.moments)
+    maps = [arrays[name] for name in ("residual", "noise", "velocity")]
+    style.save(visibilities.channel_maps(*maps, cell, f"{title}: data - model", beam=beam, like=arrays["data"]), out.residuals)
     style.save(fits.position_velocity(arrays, checked, title), out.position_velocity)
     curve = stores.read_csv(found.truth[1]) if found.truth else None
     style.save(fits.rotation_curve(arrays, checked["beam_pc"], title, curve), out.rotation)

@@ -90,9 +90,8 @@ def test_the_noise_of_an_image_is_the_scatter_of_one_without_signal(gridded, pos
     nothing = np.zeros(int(gridded.mask.sum()), complex)
     _, _, residual, noise = checks.images(empty, nothing, 32)
     scatter = residual.std() / np.sqrt((noise**2).mean())
-    # 16 channels of about 200 independent complex cells: 1 / sqrt(2 * 16 * 400) = 0.9 % of a standard deviation, four of it; the weight of a
-    # cell is the mean of both parts' 1 / std^2, whose errors differ by 16 % at 20 visibilities
-    assert scatter == pytest.approx(1, abs=0.05)
+    # 16 channels of about 200 independent complex cells: 1 / sqrt(2 * 16 * 400) = 0.9 % of a standard deviation, four of it
+    assert scatter == pytest.approx(1, abs=0.036)
 
 
 def test_the_mass_of_a_black_hole_alone_is_its_mass(posterior, truth):

@@ -14,7 +14,7 @@ from galmass.visibilities import archives
 from galmass.visibilities.archives import Answer
 
 CONTENT = bytes(range(256)) * 40
-NAME, RECORD = "ngc4697.npz", archives.NGC4697
+NAME, RECORD = "ngc4697.npz", 18757813
 RECORD_URL = f"https://zenodo.org/api/records/{RECORD}"
 FILE_URL = f"{RECORD_URL}/files/{NAME}/content"
 HTML = Answer(200, {"content-type": "text/html; charset=utf-8"}, [b"<!DOCTYPE html><html>We are down for maintenance"])

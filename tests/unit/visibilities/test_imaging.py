@@ -55,7 +55,7 @@ def test_image_without_weight_is_zero():
 def gridded(weight):
     mask = weight > 0
     std = np.where(mask, 1 / np.sqrt(np.where(mask, weight, 1)), 0)
-    return SimpleNamespace(mask=mask[None], std=(std * (1 + 1j))[None], n_pix=N, cell_arcsec=CELL)
+    return SimpleNamespace(mask=mask[None], std=(std * (1 + 1j))[None], propagated=std[None], n_pix=N, cell_arcsec=CELL)
 
 
 @pytest.mark.parametrize(("major", "minor", "angle"), [(1.0, 0.7, 30.0), (0.9, 0.88, 120.0)])
@@ -101,3 +101,17 @@ def test_slit_runs_towards_its_position_angle():
         slit = imaging.position_velocity(cube, CELL, angle, 0, 0, offsets, 0.1)
         assert offsets[slit[0].argmax()] == pytest.approx(expected, abs=1e-9)
     assert imaging.position_velocity(cube, CELL, 90, 0, 2.0, offsets, 0.1)[0].argmax() == abs(offsets).argmin()
+
+
+def test_noise_of_an_image_is_right_where_errors_come_from_the_scatter_of_few_visibilities():
+    """Cells of equal weight whose errors scatter as those of 8 visibilities do: cells that seem quiet by chance must not count more."""
+    rng = np.random.default_rng(5)
+    shape, true = (40, N, N // 2 + 1), 0.01
+    mask = np.zeros(shape, bool)
+    mask[:, 3 : N // 3, 1 : N // 3] = True
+    scattered = [true * np.sqrt(rng.chisquare(7, shape) / 7) for _ in range(2)]
+    grid = SimpleNamespace(mask=mask, std=np.where(mask, scattered[0] + 1j * scattered[1], 0), propagated=np.where(mask, true, 0), n_pix=N, cell_arcsec=CELL)
+    values = np.where(mask, true * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)), 0)
+    image, noise = imaging.dirty_cube(grid, values, N)
+    # 40 channels of 360 complex cells: 1 / sqrt(2 * 40 * 720) = 0.4 %, four of it; weights from the scatter would give 1.3
+    assert image.std() / np.sqrt((noise**2).mean()) == pytest.approx(1, abs=0.017)

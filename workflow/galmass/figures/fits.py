@@ -16,7 +16,7 @@ LABELS = {
     "beta_minus_gamma": r"$\beta - \gamma$",
     "r_break": r"$r_b$ [pc]",
     "log_sigma_break": r"log $\Sigma_b$ [M$_\odot$ pc$^{-2}$]",
-    "log_ml": r"log M/L",
+    "log_ml": r"log M/L [M$_\odot$ / L$_\odot$]",
     "q_intr": r"$q$",
     "inclination": r"$i$ [deg]",
     "position_angle": "PA [deg]",
@@ -62,7 +62,7 @@ def corner_plot(samples, labels, truth, title: str):
         )
     drawn.subplots_adjust(left=1 / size, bottom=1 / size, right=1 - 0.2 / size, top=1 - 0.6 / size)
     for axis in drawn.axes:
-        axis.tick_params(labelsize=8)
+        axis.tick_params(labelsize=7)
         axis.set_rasterization_zorder(10)
     for axis, values in zip(drawn.axes[:: len(labels) + 1], samples.T, strict=True):
         axis.set_title(_interval(values), fontsize=10)
@@ -187,7 +187,7 @@ def moment_maps(data, model, cell_arcsec: float, width_arcsec: float, title: str
         To be drawn in the corner.
     """
     data, model = (np.where(largest_patches(np.isfinite(maps[0])), maps, np.nan) for maps in (data, model))
-    drawn = style.figure(8.2, 7.0)
+    drawn = _spaced_figure(8.6, 7.0)
     axes = drawn.subplots(3, 3, sharex=True, sharey=True)
     _moment(drawn, axes[0], 1e3 * data[0], 1e3 * model[0], cell_arcsec, style.MAP, "moment 0 [mJy / beam km/s]")
     _moment(drawn, axes[1], data[1], model[1], cell_arcsec, "RdBu_r", "moment 1 [km/s]")
@@ -200,6 +200,13 @@ def moment_maps(data, model, cell_arcsec: float, width_arcsec: float, title: str
     drawn.supxlabel("east [arcsec]")
     drawn.supylabel("north [arcsec]")
     drawn.suptitle(title)
+    return drawn
+
+
+def _spaced_figure(width: float, height: float):
+    """A figure whose columns stand so far apart that the label of a colour bar is not taken for that of the next axis."""
+    drawn = style.figure(width, height)
+    drawn.get_layout_engine().set(w_pad=0.1)
     return drawn
 
 
@@ -227,7 +234,7 @@ def position_velocity(arrays, checked, title: str):
     """
     offset, velocity, data, model = (arrays[name] for name in ("offset", "velocity", "slit_data", "slit_model"))
     noise, beam = checked["noise_jy_per_beam"], checked["beam_arcsec"]
-    drawn = style.figure(8.4, 3.8)
+    drawn = _spaced_figure(8.8, 3.8)
     axes = drawn.subplots(1, 2, sharex=True, sharey=True)
     for axis, image, name in zip(axes, (data, data - model), ("data, contours of the model", "data - model"), strict=True):
         limit = 1e3 * abs(image).max() or 1.0
@@ -253,7 +260,7 @@ def _circular(axis, arrays, checked) -> None:
     projected = arrays["velocity_total"][[1, 5]][:, seen] * np.sin(np.radians(values["inclination"]))
     for side in (1, -1):
         label = "circular velocity, 95 %" if side > 0 else None
-        axis.fill_between(side * arcsec[seen], *(values["v_sys"] + side * projected), color=style.PERMUTED, alpha=0.7, lw=0, label=label)
+        axis.fill_between(side * arcsec[seen], *(values["v_sys"] + side * projected), color=style.PERMUTED, lw=1, label=label)
     axis.legend(loc="upper left", fontsize=7)
 
 

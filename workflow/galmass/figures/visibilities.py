@@ -17,12 +17,14 @@ def coverage(u, v, count, title: str):
     axis = drawn.subplots()
     size = float(np.clip(2500 / max(1, len(u)), 1, 20))
     known = bool(np.isfinite(count).all())
-    colours = {"c": np.r_[count, count], "cmap": style.MAP} if known else {"color": style.ORIGINAL}
+    # a few cells of very many visibilities would leave all others dark
+    highest = np.quantile(count, 0.98) if known and len(count) else None
+    colours = {"c": np.r_[count, count], "cmap": style.MAP, "vmax": highest} if known else {"color": style.ORIGINAL}
     points = axis.scatter(np.r_[u, -u] / 1e3, np.r_[v, -v] / 1e3, s=size, lw=0, rasterized=True, **colours)
     axis.set(xlabel="u [kilo-wavelengths]", ylabel="v [kilo-wavelengths]", aspect="equal", title=title)
     axis.invert_xaxis()  # east is left, as in images
     if known:
-        drawn.colorbar(points, ax=axis, label="effective visibilities in a cell", shrink=0.75)
+        drawn.colorbar(points, ax=axis, label="effective visibilities in a cell", shrink=0.75, extend="max")
     return drawn
 
 
@@ -63,7 +65,7 @@ def channel_maps(cube, noise, velocity, cell_arcsec: float, title: str, columns:
     chosen = _about_line(bright, rows * columns)
     limit = 1e3 * abs(cube[chosen]).max() or 1.0
     rows = -(-len(chosen) // columns)
-    drawn = style.figure(1.35 * columns + 1, 1.45 * rows + 0.7)
+    drawn = style.figure(1.35 * columns + 1, 1.3 * rows + 0.7)
     axes = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axis in axes.flat[len(chosen) :]:
         axis.set_axis_off()

@@ -1,6 +1,6 @@
 """Does the fitted model describe the data? Posterior predictive chi^2, residual images, rotation curves with their parts."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ def check(posterior, samples, gridded, galaxy, seed: int) -> Check:
     arrays |= curves(posterior, x)
     numbers = {
         "chi2_per_datum": whole,
+        "beam": asdict(beam),
         "beam_arcsec": beam.size,
         "beam_pc": beam_pc,
         "probabilities": PROBABILITIES,

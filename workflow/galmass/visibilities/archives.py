@@ -21,7 +21,6 @@ from galmass import logs, stores
 from galmass.errors import InputError
 
 ZENODO = "https://zenodo.org/api/records"
-NGC4697 = 18757813  # record of the gridded NGC 4697 visibilities
 ATTEMPTS = 5
 PAUSE = 5.0  # s before the second attempt, doubled each time
 LONGEST_PAUSE = 120.0  # s, however long the server asks for

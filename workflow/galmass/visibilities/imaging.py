@@ -14,9 +14,18 @@ FWHM = math.sqrt(8 * math.log(2))  # of a Gaussian, in standard deviations
 
 
 def natural_weights(gridded):
-    """Weight (n_chan, n_pix, n_pix // 2 + 1) [Jy^-2] of every cell, 0 where it is not filled: the mean of both parts' 1 / std^2."""
-    std = np.where(gridded.mask, gridded.std, 1 + 1j)
-    return np.where(gridded.mask, 0.5 * (std.real**-2 + std.imag**-2), 0.0)
+    """Weight (n_chan, n_pix, n_pix // 2 + 1) [Jy^-2] of every cell, 0 where it is not filled: by the weights of its visibilities.
+
+    Not by its scatter, which few visibilities tell badly: cells that seem quiet by chance would count too much.
+    """
+    return np.where(gridded.mask, np.where(gridded.mask, gridded.propagated, 1.0) ** -2, 0.0)
+
+
+def error_of_mean(gridded, weight):
+    """Standard error (n_chan,) [Jy] of the weighted mean of a part of all cells of a channel, from their scatter; 0 where `weight` is."""
+    variance = (gridded.std.real**2 + gridded.std.imag**2) / 2
+    total = weight.sum((1, 2))
+    return np.sqrt((weight**2 * variance).sum((1, 2))) / np.where(total > 0, total, 1.0)
 
 
 def dirty_image(values, weight):
@@ -77,9 +86,8 @@ def dirty_cube(gridded, values, n_pix: int):
     weight = natural_weights(gridded)
     start = (gridded.n_pix - n_pix) // 2
     cube = dirty_image(values, weight)[:, start : start + n_pix, start : start + n_pix]
-    # Re[V exp(i phi)] has the variance 1 / w of either part
-    total = weight.sum((1, 2))
-    return cube, np.where(total > 0, 1 / np.sqrt(np.where(total > 0, total, 1)), 0.0)
+    # Re[V exp(i phi)] has the variance of either part
+    return cube, error_of_mean(gridded, weight)
 
 
 def coverage(gridded):
@@ -122,9 +130,8 @@ def short_spacing_spectrum(gridded, share: float = 0.03):
     longest = float(np.quantile(np.broadcast_to(length, weight.shape)[gridded.mask], share))
     weight = np.where(length <= longest, weight, 0.0)
     total = weight.sum((1, 2))
-    safe = np.where(total > 0, total, 1.0)
-    flux = (weight * gridded.mean.real).sum((1, 2)) / safe
-    return flux, np.where(total > 0, 1 / np.sqrt(safe), 0.0), longest
+    flux = (weight * gridded.mean.real).sum((1, 2)) / np.where(total > 0, total, 1.0)
+    return flux, error_of_mean(gridded, weight), longest
 
 
 def uv_cells(n_pix: int, cell_arcsec: float):
