@@ -20,7 +20,7 @@ from galmass.units import LIGHT
 COMMITTED = "resources/nuker.safetensors"
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-HEADLINES, REPORT = "results/headlines.csv", "results/report.html"
+HEADLINES, BLACK_HOLES, REPORT = "results/headlines.csv", "results/black_holes.csv", "results/report.html"
 ESTIMATES = [
     *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
     *("truth.svg", "pit.svg", "training.svg", "latent.svg"),
@@ -83,7 +83,19 @@ def dynamics_targets(wildcards):
             ]
             targets += [f"results/{name}/fit/{model}/{figure}.svg" for figure in FIT_FIGURES]
         targets += [f"results/{name}/fit/models.csv", f"results/{name}/fit/models.svg"]
-    return targets
+    return [*targets, BLACK_HOLES] if targets else []
+
+
+def fits():
+    """Every (galaxy, mass model) that the run fits."""
+    return [(name, model) for name in config["run"]["galaxies"] for model in config["galaxies"][name]["mass_models"]]
+
+
+def simulated():
+    """Galaxies of the run whose truth is known."""
+    return [
+        name for name in config["run"]["galaxies"] if config["galaxies"][name]["observation"]["kind"] == "simulation"
+    ]
 
 
 def galaxy(wildcards, *keys):
@@ -147,12 +159,9 @@ def deprojection_method(wildcards):
 
 def truth(wildcards):
     """Truth of a simulation; nothing for a real galaxy."""
-    simulated = config["galaxies"][wildcards.galaxy]["observation"]["kind"] == "simulation"
-    return (
-        [f"results/{wildcards.galaxy}/observation/{name}" for name in ("truth.json", "velocity.csv")]
-        if simulated
-        else []
-    )
+    if config["galaxies"][wildcards.galaxy]["observation"]["kind"] != "simulation":
+        return []
+    return [f"results/{wildcards.galaxy}/observation/{name}" for name in ("truth.json", "velocity.csv")]
 
 
 def fit_products(wildcards, name):
@@ -200,7 +209,8 @@ def finish():
     command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--configfile", str(used), "--nolock", "--quiet"]
     done = subprocess.run([*command, "all"], check=False)
     place = f"Report: {Path(REPORT).resolve()}" if not done.returncode else "The report could not be made; see above."
-    print(f"\n{text_table(HEADLINES)}\n\n{place}", file=sys.stderr)
+    tables = [text_table(path) for path in (HEADLINES, BLACK_HOLES) if path == HEADLINES or config["run"]["galaxies"]]
+    print("", *tables, place, sep="\n\n", file=sys.stderr)
 
 
 def memory(base_mb):

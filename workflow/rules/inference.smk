@@ -135,3 +135,34 @@ rule compare_models:
         code=code("compare_models"),
     script:
         "../scripts/compare_models.py"
+
+
+rule summarise_black_holes:
+    input:
+        summaries=[f"results/{g}/fit/{m}/summary.json" for g, m in fits()],
+        checks=[f"results/{g}/fit/{m}/check.json" for g, m in fits()],
+        truths=[f"results/{g}/observation/truth.json" for g in simulated()],
+    output:
+        table=report(
+            BLACK_HOLES,
+            caption="../report/black_holes.rst",
+            category="0. Headline numbers",
+            labels={"shows": "black holes of all galaxies and mass models"},
+        ),
+    log:
+        "logs/summarise_black_holes.log",
+    benchmark:
+        "benchmarks/summarise_black_holes.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime="5m",
+        disk_mb=100,
+    params:
+        fits=fits(),
+        simulated=simulated(),
+        code=code("summarise_black_holes"),
+    script:
+        "../scripts/summarise_black_holes.py"

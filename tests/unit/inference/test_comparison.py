@@ -13,10 +13,11 @@ CHECK = {
     "beam_pc": 20.0,
     "beam_arcsec": 2.0,
     "log_enclosed_mass_at_beam": {"stars": [7.0, 7.1, 7.2, 7.3, 7.4, 7.5, 7.6], "total": [8.0, 8.1, 8.2, 8.3, 8.4, 8.5, 8.6]},
-    "chi2_per_datum": {"chi2": 1.02, "n": 10},
+    "chi2_per_datum": {"chi2": 1.02, "low": 0.97, "high": 1.03, "n": 10},
 }
 SUMMARY = {
-    "parameters": {"log_m_bh": {"median": 8.1, "interval_68": [8.0, 8.2], "interval_997": [7.8, 8.4]}},
+    "parameters": {"log_m_bh": {"median": 8.1, "interval_68": [8.0, 8.2], "interval_95": [7.9, 8.3], "interval_997": [7.8, 8.4]}},
+    "fixed": {},
     "log_posterior": -123.0,
     "r_hat": 1.003,
     "ess": 900.0,
@@ -75,3 +76,20 @@ def test_without_radii_there_is_no_error_and_no_difference():
 
 def test_a_real_galaxy_has_no_truth():
     assert all(math.isnan(row["truth"]) for row in rows())
+
+
+def test_a_headline_is_in_words_and_says_what_has_not_converged():
+    found = comparison.headline("ngc1", "nuker", SUMMARY, CHECK, {"log_m_bh": 8.07})
+    assert found["log10 M_BH [M_sun]"] == "8.100"
+    assert (found["95 %"], found["99.7 %"], found["truth"]) == ("7.900 - 8.300", "7.800 - 8.400", "8.070")
+    assert (found["chi^2 per datum"], found["of replicas, 95 %"], found["independent data"]) == ("1.020", "0.970 - 1.030", 10)
+    assert (found["R-hat"], found["bulk ESS"], found["converged"]) == ("1.0030", "900", "yes")
+    stuck = comparison.headline("ngc1", "nuker", {**SUMMARY, "r_hat": None, "ess": None, "converged": False}, CHECK, {})
+    assert (stuck["R-hat"], stuck["bulk ESS"], stuck["converged"], stuck["truth"]) == ("-", "-", "NO", "not known")
+
+
+def test_a_fixed_black_hole_has_no_width():
+    fixed = {**SUMMARY, "parameters": {}, "fixed": {"log_m_bh": 8.0}}
+    row, *_ = comparison.rows(["nuker"], [fixed], [CHECK], [FIRST], {})
+    assert (row["log_m_bh"], row["low_997"], row["high_68"]) == (8.0, 8.0, 8.0)
+    assert comparison.headline("ngc1", "nuker", fixed, CHECK, {})["95 %"] == "8.000 - 8.000"

@@ -3,6 +3,7 @@
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from galmass.figures import style
 from galmass.figures.visibilities import draw_beam, emission, largest_patches, sky, zoom
@@ -117,6 +118,7 @@ def prior_and_posterior(prior, posterior, labels, truth, title: str):
     for axis, before, after, known, label in zip(axes.flat, prior.T, posterior.T, truth, labels, strict=False):
         scale = "log" if before.min() > 0 and np.median(before) < _SKEW * (before.min() + before.max()) / 2 else "linear"
         axis.set_xscale(scale)
+        axis.xaxis.set_minor_formatter(NullFormatter())  # a logarithmic axis of less than a decade or two would label them over each other
         _histogram(axis, before, scale, color=style.REFERENCE, label="prior")
         _histogram(axis, after, scale, color=style.ORIGINAL, label="posterior")
         if known is not None:

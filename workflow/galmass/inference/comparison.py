@@ -28,7 +28,7 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
     """
     found = []
     for model, summary, check, curve in zip(models, summaries, checks, arrays, strict=True):
-        mass = summary["parameters"]["log_m_bh"]
+        mass = _black_hole(summary)
         radius, reference = curve["radius"], arrays[0]["velocity_total"]
         scale = check["best"].get("scale_length", check.get("scale_length", 0.0)) * check["beam_pc"] / check["beam_arcsec"]
         used = (radius > check["beam_pc"] / 2) & (radius < FARTHEST * scale)
@@ -54,6 +54,37 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
             }
         )
     return found
+
+
+def headline(galaxy: str, model: str, summary, check, truth) -> dict:
+    """One row of the table of black holes: summary.json and check.json of a fit, and the truth of a simulation (empty for a real galaxy)."""
+    mass, fit = _black_hole(summary), check["chi2_per_datum"]
+    return {
+        "galaxy": galaxy,
+        "mass model": model,
+        "log10 M_BH [M_sun]": f"{mass['median']:.3f}",
+        **{f"{percent} %": "{:.3f} - {:.3f}".format(*mass[key]) for percent, key in (("95", "interval_95"), ("99.7", "interval_997"))},
+        "truth": f"{truth['log_m_bh']:.3f}" if truth else "not known",
+        "chi^2 per datum": f"{fit['chi2']:.3f}",
+        "of replicas, 95 %": f"{fit['low']:.3f} - {fit['high']:.3f}",
+        "independent data": fit["n"],
+        "R-hat": _of_chains(summary["r_hat"], ".4f"),
+        "bulk ESS": _of_chains(summary["ess"], ".0f"),
+        "converged": "yes" if summary["converged"] else "NO",
+    }
+
+
+def _black_hole(summary) -> dict:
+    """Median and intervals of log10 M_BH; a fixed mass has no width."""
+    fixed = summary["fixed"].get("log_m_bh")
+    if fixed is None:
+        return summary["parameters"]["log_m_bh"]
+    return {"median": fixed, **{key: (fixed, fixed) for key in ("interval_68", "interval_95", "interval_997")}}
+
+
+def _of_chains(value, form: str) -> str:
+    """A number, or a dash for chains that never moved."""
+    return format(value, form) if value is not None else "-"
 
 
 def _largest_difference(velocity, reference) -> float:
