@@ -109,7 +109,6 @@ def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
         "n_chains": chains.shape[0],
         "n_draws": chains.shape[1],
         "n_likelihoods": result.n_likelihoods,
-        "seconds": round(result.seconds, 1),
         "log_posterior": float(result.log_prob.max()),
         "chi2": float(chi2.sum()),
         "n_data": len(chi2),
