@@ -15,10 +15,10 @@ import torch
 from scipy.optimize import nnls
 
 from galmass import stores
-from galmass.discs.mass_models import PC_PER_ARCSEC
 from galmass.errors import InputError
 from galmass.profiles import mge, nuker
 from galmass.stores import Column
+from galmass.units import PC_PER_ARCSEC
 
 COLUMNS = {
     "surface_brightness": Column("L_sun / pc^2", "observed peak surface brightness of the Gaussian, corrected for extinction"),

@@ -9,12 +9,11 @@ import torch
 from galmass import stores
 from galmass.discs import mass_models, optical
 from galmass.discs.cube import DiscCube
-from galmass.discs.mass_models import PC_PER_ARCSEC
 from galmass.errors import InputError
 from galmass.inference import noise
 from galmass.inference.likelihood import Posterior
 from galmass.inference.parameters import Parameters
-from galmass.units import LIGHT
+from galmass.units import LIGHT, PC_PER_ARCSEC
 from galmass.visibilities import gridding, imaging
 from galmass.visibilities.model import VisibilityModel
 

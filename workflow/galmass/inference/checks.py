@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from galmass.discs.mass_models import PC_PER_ARCSEC
 from galmass.discs.velocity import speed
 from galmass.stores import Column
-from galmass.units import LIGHT
+from galmass.units import LIGHT, PC_PER_ARCSEC
 from galmass.visibilities import imaging
 
 PROBABILITIES = (0.0015, 0.025, 0.16, 0.5, 0.84, 0.975, 0.9985)  # medians and the limits of 68, 95 and 99.7 %

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from galmass.errors import InputError
-from galmass.visibilities.gridding import ARCSEC, good_size
+from galmass.units import ARCSEC
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,21 @@ class Coverage:
         mask = np.zeros((len(self.frequency), n_pix, n_pix // 2 + 1), bool)
         mask[:, self.v % n_pix, self.u] = self.filled
         return mask
+
+
+def good_size(n: int) -> int:
+    """Smallest even number >= n whose prime factors are 2, 3 and 5: sizes whose transforms are fast."""
+    size = max(2, int(n) + int(n) % 2)
+    while _without_small_factors(size) != 1:
+        size += 2
+    return size
+
+
+def _without_small_factors(n):
+    for prime in (2, 3, 5):
+        while n % prime == 0:
+            n //= prime
+    return n
 
 
 def read(path) -> Coverage:

@@ -25,8 +25,9 @@ from scipy.special import i0
 
 from galmass import stores
 from galmass.errors import InputError
+from galmass.units import ARCSEC
+from galmass.visibilities.coverage import good_size
 
-ARCSEC = math.pi / 648000  # [rad]
 BETA = 2.0  # shape of the kernel of one cell: 0.44 at its edge
 MIN_EFFECTIVE = 5.0  # visibilities: of fewer, the scatter is no error
 SAME_CELL = 1e-3  # how far [cells] from a cell's centre an imported cell may lie by rounding of the field of view
@@ -172,21 +173,6 @@ def information_factor(support: int, beta: float) -> float:
     x = (np.arange(1000 * support) + 0.5) / 1000 - support / 2
     lags = [kernel(x, support, beta) @ kernel(x - a, support, beta) for a in range(support)]
     return float(((lags[0] + 2 * sum(lags[1:])) / lags[0]) ** 2)
-
-
-def good_size(n: int) -> int:
-    """Smallest even number >= n whose prime factors are 2, 3 and 5: sizes whose transforms are fast."""
-    size = max(2, int(n) + int(n) % 2)
-    while _without_small_factors(size) != 1:
-        size += 2
-    return size
-
-
-def _without_small_factors(n):
-    for prime in (2, 3, 5):
-        while n % prime == 0:
-            n //= prime
-    return n
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from galmass.discs.cube import check_frequency, check_image
 from galmass.errors import InputError
-from galmass.units import LIGHT
+from galmass.units import ARCSEC, LIGHT
 
-ARCSEC = math.pi / 648000  # rad
 BLOCK = 2**17  # complex numbers of half planes at a time
 
 

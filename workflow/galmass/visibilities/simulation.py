@@ -15,9 +15,8 @@ from scipy.stats import qmc
 from galmass.errors import InputError
 from galmass.profiles import abel
 from galmass.profiles.nuker import Nuker
-from galmass.units import LIGHT, G
+from galmass.units import ARCSEC, LIGHT, G
 from galmass.visibilities import coverage as uv
-from galmass.visibilities.gridding import ARCSEC
 from galmass.visibilities.io import Visibilities
 
 REST_FREQUENCY = 230.538e9  # CO(2-1) [Hz]
