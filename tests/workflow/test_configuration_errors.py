@@ -49,6 +49,15 @@ WRONG = {
     ),
     "image larger than the grid": ({"galaxies": {"ngc4697_mock": {"model": {"n_pix": 200}}}}, ["model.n_pix is 200, above", "grid.n_pix = 180"]),
     "prior upside down": ({"fitting": {"priors": {"gamma": {"low": 2.0}}}}, ["fitting.priors.gamma from low to high is [2.0, 1.2]"]),
+    "frequency in GHz": (
+        {"galaxies": {"ngc4697_mock": {"rest_frequency_hz": 230.538}}},
+        ["galaxies.ngc4697_mock.rest_frequency_hz is 230.538", "a number >= 1000000000.0", "[Hz]"],
+    ),
+    "continuum without line": (
+        {"galaxies": {"ngc4697_mock": {"channels": {"continuum_order": 1}}}},
+        ["galaxies.ngc4697_mock.channels.line_range_kms is null", "channels without line"],
+    ),
+    "prior without width": ({"fitting": {"priors": {"q_intr": {"kind": "normal"}}}}, ["fitting.priors.q_intr is normal and lacks the key 'mean'"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
 }
 
