@@ -95,19 +95,23 @@ def _chebyshev(y):
 class NukerStars:
     """A Nuker profile by `deprojection.expansion`; NaN outside its box unless it clamps."""
 
-    names = ("alpha", "gamma", "beta_minus_gamma", "r_break", "log_sigma_break", "q_intr", "inclination")
+    shape = ("alpha", "gamma", "beta_minus_gamma", "r_break")
+    names = (*shape, "log_sigma_break", "q_intr", "inclination")
 
     def __init__(self, deprojection: expansion.Deprojection, dtype, device):
         self.deprojection, self.box, self.sigma = deprojection, deprojection.box, deprojection.sigma
         # the first call makes a network of this kind, which no `torch.func` transform allows
         deprojection.amplitudes(*torch.ones(4, 1, 1, dtype=dtype, device=device))
 
-    def __call__(self, parameters, stretch):
-        """Amplitudes (..., n_gauss) [M_sun / pc^2], intrinsic and observed axial ratio (..., 1)."""
-        p, inside = _in_box(self.box, parameters, stretch, self.deprojection.extrapolate)
+    def unit(self, parameters, stretch):
+        """Amplitudes (..., n_gauss) for a Sigma_b of 1."""
+        p, inside = _in_box(self.box, {name: parameters[name] for name in self.shape}, stretch, self.deprojection.extrapolate)
         shape = [v.reshape(-1, 1) for v in (p["alpha"], p["gamma"] + p["beta_minus_gamma"], p["gamma"], p["r_break"])]
-        amplitudes = self.deprojection.amplitudes(*shape).reshape(*inside.shape, -1)
-        return _scaled(amplitudes, inside, p["log_sigma_break"]), *_axial_ratios(p)
+        return _only(inside, self.deprojection.amplitudes(*shape))
+
+    def __call__(self, parameters, unit):
+        """Amplitudes (..., n_gauss) [M_sun / pc^2], intrinsic and observed axial ratio (..., 1)."""
+        return unit * torch.pow(10.0, parameters["log_sigma_break"])[..., None], *_axial_ratios(parameters)
 
     def check(self, ranges) -> None:
         """Raise `InputError` where priors leave the box, or warn where they are clamped."""
@@ -126,12 +130,14 @@ class SersicStars:
         self.names = (*shape, normalisation, "q_intr", "inclination")
         self.sigma = torch.from_numpy(SIGMA)
 
-    def __call__(self, parameters, stretch):
+    def unit(self, parameters, stretch):
+        """Amplitudes (..., n_gauss) for a surface density of 1 at r_e or r_break."""
+        p, inside = _in_box(self.box, {name: parameters[name] for name in self.shape}, stretch)
+        return _only(inside, solve(self.log_surface_density, *(p[name].reshape(-1, 1) for name in self.shape)))
+
+    def __call__(self, parameters, unit):
         """Amplitudes (..., n_gauss) [M_sun / pc^2], intrinsic and observed axial ratio (..., 1)."""
-        p, inside = _in_box(self.box, parameters, stretch)
-        shape = [p[name].reshape(-1, 1) for name in self.shape]
-        amplitudes = solve(self.log_surface_density, *shape).reshape(*inside.shape, -1)
-        return _scaled(amplitudes, inside, p[self.normalisation]), *_axial_ratios(p)
+        return unit * torch.pow(10.0, parameters[self.normalisation])[..., None], *_axial_ratios(parameters)
 
     def check(self, ranges) -> None:
         """Raise `InputError` where priors leave the box."""
@@ -144,6 +150,7 @@ class TableStars:
     ``q^2 = (q_obs^2 - cos^2 i) / sin^2 i``; where it falls below Q_MIN^2 for any Gaussian v^2 is NaN: no oblate galaxy looks so flat at that inclination.
     """
 
+    shape: tuple[str, ...] = ()
     names = ("log_ml", "inclination")
 
     def __init__(self, table, distance_mpc: float, drop_innermost: bool):
@@ -158,13 +165,17 @@ class TableStars:
         """Inclination [deg] at which the flattest Gaussian is as flat as Q_MIN."""
         return math.degrees(math.acos(math.sqrt(max(0.0, float(self.q_obs.min()) ** 2 - Q_MIN**2) / (1 - Q_MIN**2))))
 
-    def __call__(self, parameters, stretch):
+    def unit(self, parameters, stretch):
+        """Amplitudes (n_gauss,) for a mass-to-light ratio of 1."""
+        return self.surface_brightness.to(stretch)
+
+    def __call__(self, parameters, unit):
         """Amplitudes [M_sun / pc^2], intrinsic and observed axial ratios, each (..., n_gauss)."""
         log_ml, inclination = torch.broadcast_tensors(parameters["log_ml"], torch.deg2rad(parameters["inclination"]))
-        surface_brightness, q_obs = self.surface_brightness.to(log_ml), self.q_obs.to(log_ml)
+        q_obs = self.q_obs.to(log_ml)
         square = 1 - (1 - q_obs**2) / torch.sin(inclination[..., None]) ** 2
         q_intr = torch.sqrt(torch.where(square >= Q_MIN**2, square, torch.nan))
-        return surface_brightness * torch.pow(10.0, log_ml[..., None]), q_intr, q_obs.expand_as(q_intr)
+        return unit * torch.pow(10.0, log_ml[..., None]), q_intr, q_obs.expand_as(q_intr)
 
     def check(self, ranges) -> None:
         """Raise `InputError` where the prior holds no inclination that fits all Gaussians."""
@@ -181,8 +192,9 @@ class MassModel:
 
     Parameters
     ----------
-    stars : callable
-        (parameters, stretch) -> amplitudes, intrinsic and observed axial ratios; with ``names``, ``sigma`` and ``check``.
+    stars
+        ``unit`` (parameters, stretch) -> amplitudes for a normalisation of 1, which depend on `shape` alone and cost most; a call
+        (parameters, unit) -> amplitudes, intrinsic and observed axial ratios; with ``names``, ``shape``, ``sigma`` and ``check``.
     radius_pc : (n_radius,) array
         At `distance_mpc`.
     distance_mpc : float
@@ -196,6 +208,8 @@ class MassModel:
     ----------
     names : tuple of str
         All parameters that are read; inclination and scale_length are also the gas disc's.
+    shape : tuple of str
+        Those among them that bend the rotation curve: of the profile, the disc of gas and the distance. The others scale or tilt a part of it.
     units : dict of name -> str
     radius : (n_radius,) tensor
         [pc] at D0.
@@ -204,6 +218,7 @@ class MassModel:
     def __init__(self, stars, radius_pc, distance_mpc: float, softening_pc: float = 0.0, gas_mass: bool = False, dtype=torch.float64, device="cpu"):
         self.stars, self.distance_mpc, self.softening_pc, self.gas_mass = stars, distance_mpc, softening_pc, gas_mass
         self.names = (*stars.names, "log_m_bh", *(("log_gas_mass", "scale_length") if gas_mass else ()), "distance")
+        self.shape = (*stars.shape, *(("log_gas_mass", "scale_length") if gas_mass else ()), "distance")
         self.units = {name: UNITS[name] for name in self.names}
         self.dtype, self.device = dtype, device
         self._set_radius(radius_pc)
@@ -220,23 +235,34 @@ class MassModel:
         other._set_radius(radius_pc)
         return other
 
-    def squared_velocity(self, parameters: Mapping) -> dict[str, torch.Tensor]:
+    def unit(self, parameters: Mapping):
+        """Amplitudes of the stars (..., n_gauss) for a normalisation of 1, for `squared_velocity`: functions of `shape` alone."""
+        return self.stars.unit(*self._own(parameters))
+
+    def _own(self, parameters: Mapping):
+        """Own parameters but the distance, and by what lengths are stretched."""
+        p = {name: torch.as_tensor(v, dtype=self.dtype, device=self.device) for name, v in parameters.items() if name in self.names}
+        return p, p.pop("distance", torch.tensor(self.distance_mpc, dtype=self.dtype, device=self.device)) / self.distance_mpc
+
+    def squared_velocity(self, parameters: Mapping, unit=None) -> dict[str, torch.Tensor]:
         """v^2 (..., n_radius) [km^2/s^2] of ``stars``, ``black_hole`` and ``gas``; differentiable, fit for ``torch.func.vmap``.
 
         Parameters
         ----------
         parameters : mapping of name -> (...) tensor
             At least `names` (distance may be left out: D0), in `units`; shapes broadcast.
+        unit : (..., n_gauss) tensor, optional
+            What `unit` gave for the same `shape`.
 
         Notes
         -----
         v^2 of the stars is NaN where no such galaxy exists in the model: q_intr outside Q_MIN to 1, a profile outside the box, an
         inclination that the observed axial ratios forbid. A likelihood rejects NaN.
         """
-        p = {name: torch.as_tensor(v, dtype=self.dtype, device=self.device) for name, v in parameters.items() if name in self.names}
-        stretch = p.pop("distance", torch.tensor(self.distance_mpc, dtype=self.dtype, device=self.device)) / self.distance_mpc
+        p, stretch = self._own(parameters)
+        unit = self.stars.unit(p, stretch) if unit is None else unit
         shape = torch.broadcast_shapes(stretch.shape, *(v.shape for v in p.values()))
-        v2 = {"stars": self.kernel(*self.stars(p, stretch)), "black_hole": self._black_hole(p, stretch), "gas": self._gas(p, stretch)}
+        v2 = {"stars": self.kernel(*self.stars(p, unit)), "black_hole": self._black_hole(p, stretch), "gas": self._gas(p, stretch)}
         return {name: (stretch[..., None] * v).expand(*shape, len(self.radius)) for name, v in v2.items()}
 
     def enclosed_mass(self, parameters: Mapping, radius_pc) -> dict[str, torch.Tensor]:
@@ -386,9 +412,9 @@ def _in_box(box, parameters, stretch, extrapolate="error"):
     return p | {name: torch.where(inside, p[name], high) for name, (_, high) in box.items()}, inside
 
 
-def _scaled(amplitudes, inside, log_sigma):
-    """Amplitudes in M_sun / pc^2, NaN where the profile is none of the box."""
-    return amplitudes * torch.where(inside, torch.pow(10.0, log_sigma), torch.nan)[..., None]
+def _only(inside, amplitudes):
+    """Amplitudes (..., n_gauss) of (n, n_gauss), NaN where the profile is none of the box."""
+    return amplitudes.reshape(*inside.shape, -1) * torch.where(inside, 1.0, torch.nan)[..., None]
 
 
 def _axial_ratios(p):

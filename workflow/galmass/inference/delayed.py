@@ -7,77 +7,53 @@ product A B is not. Nothing of p~ or K may change once the draws count.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from galmass.errors import InputError
-from galmass.inference import diagnostics, mala, mixture, surrogate
+from galmass.inference import conditional, diagnostics, mala, mixture, population, surrogate
+from galmass.inference.conditional import Points, Target
+from galmass.inference.population import Population
 from galmass.inference.surrogate import Problem, Surrogate
 
-DEFAULTS = {"n_walkers": 400, "n_components": 12, "n_rounds": 20, "n_proposals": 128, "max_repeat": 4, "n_pilot": 96, "n_warmup": 4}
+DEFAULTS = {"n_rounds": 12, "n_points": 4000, "n_effective": 3000, "n_components": 32, "n_pilot": 96, "n_warmup": 2}
 FAR = 1.0  # information distance of the mean summary from the centre of the expansion above which it moves there
 MOVES = 2  # of the centre at most
-N_DIFFERENCE = 10  # steps along differences on either side of a resampling step
-MEMORY = 0.15  # rank correlation of a draw with where its inner chain began, below which it counts as new
+N_DIFFERENCE = 1  # steps along differences on either side of a resampling step
+N_ARCHIVE = 2000  # points whose differences are these steps
+WANTED = 12  # effective points among the proposals of a resampling step
+PROPOSALS = (8, 512)  # fewest and most of them
 NEAR = 10.0  # difference of ln p that matters between modes
 LEAST = 0.2  # acceptance below which the surrogate is of no use
 PROBATION = 10  # steps of all chains until that is judged
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A fixed palindrome of steps reversible for p~: along differences of the archive, to points of the mixture, and back, `n_repeat` times."""
-
-    archive: torch.Tensor  # (n, d) draws of p~
-    proposals: mixture.Mixture
-    n_proposals: int
-    n_repeat: int
-
-    def __call__(self, z, log_prob, density, generator):
-        """Ends (n_chain, d) of inner chains from z (n_chain, d), and their ln p~ (n_chain,)."""
-        for _ in range(self.n_repeat):
-            z, log_prob = self._differences(z, log_prob, density, generator)
-            z, log_prob = surrogate.resampling_step(z, log_prob, density, self.proposals, self.n_proposals, generator)
-            z, log_prob = self._differences(z, log_prob, density, generator)
-        return z, log_prob
-
-    def _differences(self, z, log_prob, density, generator):
-        for _ in range(N_DIFFERENCE):
-            z, log_prob = surrogate.difference_step(z, log_prob, density, self.archive, generator)
-        return z, log_prob
-
-
-@dataclass(frozen=True)
 class State:
     """Chains on the true posterior."""
 
-    z: torch.Tensor  # (n_chain, d)
+    points: Points  # of p~
     log_prob: torch.Tensor  # (n_chain,) ln p
-    log_surrogate: torch.Tensor  # (n_chain,) ln p~
+
+    @property
+    def z(self):
+        """Places (n_chain, d)."""
+        return self.points.z
 
 
-def init(z, log_density, density) -> State:
-    """Chains at z (n_chain, d); `log_density` is the truth, `density` p~, both of a batch."""
-    return State(z, log_density(z), density(z))
-
-
-def step(state: State, log_density, density, kernel, generator) -> tuple[State, mala.Info]:
+def step(state: State, log_density, kernel, generator) -> tuple[State, mala.Info]:
     """One inner chain from every chain, one true density at its end, and the choice that makes it exact.
 
-    `kernel` (z, ln p~, density, generator) -> (z, ln p~) must be reversible for `density`.
+    `kernel` (points, generator) -> points must be reversible for p~; `log_density` is the truth of a batch (n, d) -> (n,).
     """
-    z, log_surrogate = kernel(state.z, state.log_surrogate, density, generator)
-    log_prob = log_density(z)
-    log_ratio = (log_prob - log_surrogate) - (state.log_prob - state.log_surrogate)
+    points = kernel(state.points, generator)
+    log_prob = log_density(points.z)
+    log_ratio = (log_prob - points.log_prob) - (state.log_prob - state.points.log_prob)
     acceptance = torch.nan_to_num(log_ratio, nan=-math.inf).clamp(max=0).exp()
-    accepted = torch.rand(len(z), dtype=z.dtype, generator=generator) < acceptance
-    state = State(
-        torch.where(accepted[:, None], z, state.z),
-        torch.where(accepted, log_prob, state.log_prob),
-        torch.where(accepted, log_surrogate, state.log_surrogate),
-    )
-    return state, mala.Info(acceptance, accepted, n_likelihoods=len(z))
+    accepted = torch.rand(len(log_prob), dtype=log_prob.dtype, generator=generator) < acceptance
+    state = State(state.points.replaced(points, accepted), torch.where(accepted, log_prob, state.log_prob))
+    return state, mala.Info(acceptance, accepted, n_likelihoods=len(log_prob))
 
 
 def batched(log_density):
@@ -96,15 +72,39 @@ class Setup:
     """All that is fixed before the first draw."""
 
     surrogate: Surrogate
-    kernel: Kernel
+    reference: torch.Tensor  # (d,) near the mean
+    bent: list[int]
+    proposals: mixture.Mixture  # of the straightened coordinates
+    n_proposals: int
+    archive: torch.Tensor  # (n, n_bent) draws of p~
     pilot: torch.Tensor  # (n_pilot, d) draws of p~
     log_weights: torch.Tensor  # (n_pilot,) ln p - ln p~ of these
     n_likelihoods: int
     notes: list[str]
 
+    def target(self, problem: Problem) -> Target:
+        """p~ and its conditional draws."""
+        return Target(problem, self.surrogate, self.reference, self.bent)
+
+    def kernel(self, problem: Problem):
+        """The inner chain: a palindrome of steps along differences, to points of the mixture, and along differences."""
+        target = self.target(problem)
+
+        def walk(points, generator):
+            points = differences(points, generator)
+            points = conditional.resampling_step(points, target, self.proposals, self.n_proposals, generator)
+            return differences(points, generator)
+
+        def differences(points, generator):
+            for _ in range(N_DIFFERENCE):
+                points = conditional.difference_step(points, target, self.archive, generator)
+            return points
+
+        return walk
+
 
 def prepare(problem: Problem, modes, options, generator) -> Setup:
-    """Expand the likelihood, draw from what that gives, move the expansion to the mean if that is elsewhere, and fix the inner chain.
+    """Expand the likelihood, learn where the posterior that this gives lies, move the expansion to its mean if that is elsewhere, and fix the inner chain.
 
     Parameters
     ----------
@@ -113,67 +113,73 @@ def prepare(problem: Problem, modes, options, generator) -> Setup:
     options : mapping
         As `DEFAULTS`.
     """
-    density_of = batched(problem.log_density)
-    expansion, draws, proposals, spent, notes = _expanded(problem, modes, options, generator)
-    density = surrogate.log_posterior(problem, expansion)
-    kernel = _kernel(density, draws, proposals, options, generator)
-    pilot = draws[-options["n_walkers"] :][: options["n_pilot"]]
-    log_weights = density_of(pilot) - density(pilot)
-    notes = notes + unseen(problem, expansion, modes, density) + [_check(log_weights)]
-    return Setup(expansion, kernel, pilot, log_weights, len(pilot) + spent, notes)
+    target, found, spent, notes = _expanded(problem, modes, options, generator)
+    pilot, truth = found.resampled(options["n_pilot"], generator), batched(problem.log_density)
+    log_weights = truth(pilot.z) - pilot.log_prob
+    low, high = PROPOSALS
+    return Setup(
+        surrogate=target.surrogate,
+        reference=target.reference,
+        bent=target.bent,
+        proposals=found.proposals,
+        n_proposals=int(min(max(WANTED / found.share, low), high)),
+        archive=found.resampled(N_ARCHIVE, generator).y,
+        pilot=pilot.z,
+        log_weights=log_weights,
+        n_likelihoods=len(pilot.z) + spent,
+        notes=notes + unseen(target, truth, modes) + [_check(log_weights, found.share)],
+    )
 
 
-def _expanded(problem, modes, options, generator):
-    """Surrogate, draws of it, a mixture fitted to them, predictions spent, and notes."""
+def _expanded(problem, modes, options, generator) -> tuple[Target, Population, int, list[str]]:
+    """Where p~ is, draws of it, predictions spent, and notes."""
     with torch.no_grad():
         centre = problem.summary(modes[0])
-    expansion, step = surrogate.expand(problem, centre)
-    draws, proposals = surrogate.anneal(problem, expansion, modes, options, generator)
-    for n_expansion in range(1, MOVES + 2):
-        with torch.no_grad():
-            offset = problem.summary(draws).mean(0) - expansion.centre
+    reference, bent, difference, spent, found = modes[0], problem.bent or [0], None, 0, None
+    for n_moves in range(MOVES + 1):
+        expansion, difference = surrogate.expand(problem, centre, difference)
+        spent += 2 * len(centre)
+        target, found = _settled(problem, expansion, reference, bent, found and found.proposals, options, generator)
+        reference, bent = found.moments(found.points.z)[0], target.bent
+        offset = found.moments(_summaries(problem, found.points.z))[0] - centre
         distance = float(offset @ expansion.information @ offset)
-        if distance <= FAR or n_expansion > MOVES:
+        if distance <= FAR or n_moves == MOVES:
             break
-        expansion, step = surrogate.expand(problem, expansion.centre + offset, step)
-        density, walkers = surrogate.log_posterior(problem, expansion), draws[-options["n_walkers"] :]
-        rounds = surrogate.spread(density, walkers, proposals, options["n_components"], options["n_rounds"] // 2, generator)
-        draws, proposals = surrogate.harvest(rounds, proposals, options["n_components"], generator)
-    notes = [] if distance <= FAR else [f"the mean summary still lies {distance:.1f} from the expansion (in its information) after {MOVES} moves"]
-    return expansion, draws, proposals, n_expansion * 2 * len(centre), notes
+        centre = centre + offset
+    far = f"the mean summary still lies {distance:.1f} from the expansion (in its information) after {MOVES} moves"
+    return target, found, spent, [far] if distance > FAR else []
 
 
-def _kernel(density, draws, proposals, options, generator) -> Kernel:
-    """The shortest inner chain, among powers of two, whose end hardly remembers its beginning."""
-    kernel = Kernel(draws, proposals, options["n_proposals"], 1)
-    start = draws[-options["n_walkers"] :]
+def _settled(problem, expansion, reference, bent, proposals, options, generator) -> tuple[Target, Population]:
+    """Target and draws, once every coordinate that turns out wide is among the bent ones; `proposals` to begin with."""
     while True:
-        end, _ = kernel(start, density(start), density, generator)
-        if memory(start, end) < MEMORY or 2 * kernel.n_repeat > options["max_repeat"]:
-            return kernel
-        kernel = replace(kernel, n_repeat=2 * kernel.n_repeat)
+        target = Target(problem, expansion, reference, bent)
+        found = population.adapt(target, options, generator, proposals)
+        width = found.moments(found.points.z)[1]
+        wide = [i for i in target.curved if width[i] > population.CURVED]
+        if not wide:
+            return target, found
+        bent, proposals = [*bent, *wide], None
 
 
-def memory(before, after) -> float:
-    """Largest rank correlation over the coordinates of rows (n, d) before and after."""
-    ranks = [v.argsort(0).argsort(0).double() for v in (before, after)]
-    ranks = [(r - r.mean(0)) / r.std(0, correction=0) for r in ranks]
-    return float((ranks[0] * ranks[1]).mean(0).max())
+def _summaries(problem, z):
+    with torch.no_grad():
+        return torch.cat([problem.summary(some) for some in z.split(surrogate.CHUNK)])
 
 
-def unseen(problem, expansion, modes, density) -> list[str]:
+def unseen(target: Target, truth, modes) -> list[str]:
     """Modes that the truth favours and the surrogate does not know: no inner chain leads there."""
-    truth = batched(problem.log_density)(modes)
-    excess = (truth - truth[0]) - (density(modes) - density(modes[:1]))
+    truth, known = truth(modes), target.at(modes).log_prob
+    excess = (truth - truth[0]) - (known - known[0])
     lost = [i for i in range(1, len(modes)) if truth[i] > truth[0] - NEAR and excess[i] > NEAR]
     return [f"mode {i + 1}, {float(truth[0] - truth[i]):.1f} below the best in ln p, is not covered: the surrogate gives it nothing" for i in lost]
 
 
-def _check(log_weights) -> str:
+def _check(log_weights, share: float) -> str:
     """What importance weights of the pilot say."""
     k = diagnostics.pareto_k(log_weights)
     verdict = "importance weights may be used" if k < diagnostics.PARETO_LIMIT else "importance weights are not to be trusted"
-    return f"pilot of {len(log_weights)} draws of the surrogate: Pareto k = {k:.2f}, {verdict}"
+    return f"pilot of {len(log_weights)} draws of the surrogate: Pareto k = {k:.2f}, {verdict}; {share:.1%} of the inner proposals count"
 
 
 class Delayed:
@@ -193,11 +199,11 @@ class Delayed:
         """Chains at z (n_chain, d), or where z is None at different draws of the pilot, in proportion to their weights."""
         if z is None:
             z = setup.pilot[different(setup.log_weights, n_chains, generator)]
-        return init(z, self.log_density, surrogate.log_posterior(self.problem, setup.surrogate))
+        return State(setup.target(self.problem).at(z), self.log_density(z))
 
     def step(self, setup: Setup, state: State, generator):
         """See `step`."""
-        return step(state, self.log_density, surrogate.log_posterior(self.problem, setup.surrogate), setup.kernel, generator)
+        return step(state, self.log_density, setup.kernel(self.problem), generator)
 
     def tune(self, state: State, info) -> State:
         """Nothing: all is fixed in `prepare`."""

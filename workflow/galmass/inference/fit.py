@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from galmass import checkpoints, stores
-from galmass.inference import optimise, sampling, starts
+from galmass.inference import delayed, optimise, sampling, starts
 from galmass.inference.samples import Samples
 
 INTERVALS = {"interval_68": (0.16, 0.84), "interval_95": (0.025, 0.975), "interval_997": (0.0015, 0.9985)}
@@ -50,7 +50,7 @@ def fit(posterior, gridded, galaxy: Mapping, fitting: Mapping, seed: int, scratc
     _check_disc(posterior, posterior.parameters.physical(z[0]))
     options = {"n_chains": fitting["chains"], **{key: fitting[key] for key in ("target_ess", "max_r_hat", "max_steps", "checkpoint_seconds")}}
     if fitting["sampler"] == "delayed":
-        options["n_walkers"] = fitting["walkers"]
+        options["n_pilot"] = max(delayed.DEFAULTS["n_pilot"], fitting["chains"])
     result = sampling.run(posterior, fitting["sampler"], z, options, seed, scratch, stamp, label)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from galmass.discs.velocity import speed
+from galmass.inference import fisher, straight
 
 SMALLEST = 1e-4  # of the square of the dispersion [km^2/s^2]
-STEP = 1e-3  # of the coordinates, for the derivatives of the model: float32 leaves 1e-7 of it, curvature 1e-6
+NUKER = ("alpha", "gamma", "beta_minus_gamma", "r_break")
+POSITIVE = ("sigma_gas", "thickness")  # what the data may not tell from none
 
 
 class Posterior:
@@ -37,6 +39,9 @@ class Posterior:
         self.names, self.units, self.prior = parameters.names, parameters.units, parameters.priors
         self.geometry_names = model.disc.names
         self.n = parameters.n
+        self.bent = [i for i, name in enumerate(self.names) if name in (*mass.shape, *POSITIVE)]
+        direct = [name for name in self.geometry_names if name in self.names and name not in (*mass.names, *POSITIVE)]
+        self.direct = [self.names.index(name) for name in direct], [len(mass_at_nodes.radius) + self.geometry_names.index(name) for name in direct]
         self.n_nodes = len(mass_at_nodes.radius)
         spread = spline(mass_at_nodes.radius.double().numpy(), mass.radius.double().numpy())
         self.spread = torch.from_numpy(spread)
@@ -44,6 +49,13 @@ class Posterior:
     def __call__(self, x):
         """Log likelihood, a float64 scalar, of a physical parameter vector (n,) in the order of `names`; differentiable."""
         return self._likelihood(*self._halves(x))
+
+    def straight(self, bent):
+        """How to propose the coordinates `bent`: a Nuker profile by its slope at the pivot."""
+        pivot, places = self.parameters.pivot, [self.names.index(name) for name in NUKER if name in self.names]
+        if pivot is None or len(places) < len(NUKER) or not set(places) <= set(bent):
+            return straight.Deviates()
+        return straight.SlopeAtPivot(pivot, tuple(list(bent).index(i) for i in places), tuple(self.prior[name] for name in NUKER))
 
     def log_prior(self, z):
         """Log density of the prior in z, (...)."""
@@ -58,17 +70,21 @@ class Posterior:
         prior = self.log_prior(z)
         return prior + self.log_likelihood(z) if bool(torch.isfinite(prior)) else prior
 
-    def velocity(self, x, mass=None):
-        """Circular velocity (..., n_radius) [km/s] of physical vectors (..., n), at the radii of `mass`."""
+    def velocity(self, x, mass=None, unit=None):
+        """Circular velocity (..., n_radius) [km/s] of physical vectors (..., n), at the radii of `mass`; `unit` as of `MassModel.squared_velocity`."""
         mass = mass or self.mass
-        return speed(sum(mass.squared_velocity(self.parameters.complete(x)).values()))
+        return speed(sum(mass.squared_velocity(self.parameters.complete(x), unit).values()))
 
     def geometry(self, x):
         """Geometry of the gas (..., n_geometry) of physical vectors (..., n)."""
         values = self.parameters.complete(x)
         return torch.stack([values[name].expand(x.shape[:-1]) for name in self.geometry_names], -1)
 
-    def summary(self, z):
+    def unit(self, z):
+        """The costly part of `summary`, which depends on the bent coordinates alone."""
+        return self.mass_at_nodes.unit(self.parameters.complete(self.parameters.physical(z)))
+
+    def summary(self, z, unit=None):
         """What the data see of coordinates (..., n): projected velocity at the nodes and geometry, (..., n_nodes + n_geometry).
 
         The visibilities are nearly linear in it: with v_c sin i for the velocity, cos i for the inclination and the square of the dispersion.
@@ -79,7 +95,7 @@ class Posterior:
             if self.prior[name].periodic and name in geometry:  # smooth where the angle begins anew
                 geometry[name] = self.prior[name].centre + torch.rad2deg(z[..., i])
         inclination = torch.deg2rad(geometry["inclination"])
-        velocity = self.velocity(x, self.mass_at_nodes) * torch.sin(inclination)[..., None]
+        velocity = self.velocity(x, self.mass_at_nodes, unit) * torch.sin(inclination)[..., None]
         geometry |= {"inclination": torch.cos(inclination), "sigma_gas": geometry["sigma_gas"] ** 2}
         return torch.cat([velocity, torch.stack(list(geometry.values()), -1)], -1)
 
@@ -114,15 +130,7 @@ class Posterior:
 
     def curvature(self, z):
         """Expected information of the data and curvature of the prior, (n, n), at coordinates (n,)."""
-        with torch.no_grad():
-            middle = self.predict(z)
-            steps = STEP * torch.eye(self.n, dtype=z.dtype)
-            jacobian = torch.stack([(self.predict(z + step) - middle) / STEP for step in steps], -1)
-            _, weights = self.score_and_weights(middle)
-            information = jacobian.T @ (weights[:, None] * jacobian)
-        prior = -torch.func.hessian(self.log_prior)(z)
-        values, vectors = torch.linalg.eigh(0.5 * (prior + prior.T))
-        return information + (vectors * values.clamp(min=1e-3)) @ vectors.T
+        return fisher.curvature(self, z)
 
     def _halves(self, x):
         return self.velocity(x), self.geometry(x)

@@ -1,4 +1,4 @@
-"""Mixtures of multivariate Student t fitted to draws: a density to propose from where a posterior is curved."""
+"""Mixtures of multivariate Student t fitted to weighted points: a density to propose from where a posterior is curved."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 TAIL = 10  # degrees of freedom: heavier than a Gaussian, so that few states are under-proposed
-POOLING = 2  # times d: draws' worth of the common covariance in that of each component
-RIDGE = 1e-6  # of the whitened variance: components of few draws stay invertible
+POOLING = 2  # times d: points' worth of the common covariance in that of each component
+RIDGE = 1e-6  # of the whitened variance: components of few points stay invertible
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,23 @@ class Mixture:
         return torch.logsumexp((self.log_weights - _log_volume(self.factors))[:, None] + kernel, 0) + constant
 
 
-def fit(z, n_components: int, generator, n_iterations: int = 40) -> Mixture:
-    """Mixture fitted to draws z (n, d), by expectation maximisation for Gaussians.
+def fit(z, log_weights, n_components: int, generator, n_iterations: int = 20) -> Mixture:
+    """Mixture fitted to points z (n, d) of `log_weights` (n,), by expectation maximisation for Gaussians.
 
     Each covariance is pooled with the common one.
     """
-    mean, whole = z.mean(0), covariance_root(z)
+    weights = torch.softmax(log_weights, 0)
+    mean, whole = weights @ z, covariance_root(z, weights)
     x = torch.linalg.solve_triangular(whole, (z - mean).mT, upper=False).mT
-    centres = x[torch.randperm(len(x), generator=generator)[:n_components]]
+    n = min(n_components, int((weights > 0).sum()))
+    centres = x[torch.multinomial(weights, n, generator=generator)]
     k, d = centres.shape
-    covariances, log_weights = torch.eye(d, dtype=x.dtype).repeat(k, 1, 1), torch.full((k,), -math.log(k), dtype=x.dtype)
+    covariances, log_shares = torch.eye(d, dtype=x.dtype).repeat(k, 1, 1), torch.full((k,), -math.log(k), dtype=x.dtype)
+    number = weights / weights.square().sum()  # sums to the effective number of points
     for _ in range(n_iterations):
-        shares = _responsibilities(x, centres, covariances, log_weights)
-        centres, covariances, log_weights = _maximised(x, shares)
-    return Mixture(centres @ whole.mT + mean, whole @ torch.linalg.cholesky(covariances), log_weights)
+        shares = _responsibilities(x, centres, covariances, log_shares)
+        centres, covariances, log_shares = _maximised(x, shares * number)
+    return Mixture(centres @ whole.mT + mean, whole @ torch.linalg.cholesky(covariances), log_shares)
 
 
 def joined(first: Mixture, second: Mixture, share: float) -> Mixture:
@@ -57,34 +60,37 @@ def joined(first: Mixture, second: Mixture, share: float) -> Mixture:
 
 
 def _responsibilities(x, centres, covariances, log_weights):
-    """Share (k, n) of each component in each draw."""
+    """Share (k, n) of each component in each point."""
     factors = torch.linalg.cholesky(covariances)
     return torch.softmax((log_weights - _log_volume(factors))[:, None] - 0.5 * _distances(centres, factors, x), 0)
 
 
-def _maximised(x, shares):
-    """Centres, covariances and log weights from the shares."""
-    n, d = x.shape
-    number = shares.sum(1) + 1e-9
-    centres = (shares @ x) / number[:, None]
-    offsets = x - centres[:, None]
-    scatter = (shares[..., None] * offsets).mT @ offsets
+def _maximised(x, numbers):
+    """Centres, covariances and log weights from the numbers (k, n) of points that count for each component."""
+    d = x.shape[1]
+    number = numbers.sum(1) + 1e-9
+    centres = (numbers @ x) / number[:, None]
+    squares = (numbers @ (x[:, :, None] * x[:, None, :]).flatten(1)).unflatten(1, (d, d))
+    scatter = squares - number[:, None, None] * centres[:, :, None] * centres[:, None, :]
     prior = POOLING * d
-    covariances = (scatter + prior * scatter.sum(0) / n) / (number + prior)[:, None, None] + RIDGE * torch.eye(d, dtype=x.dtype)
+    covariances = (scatter + prior * scatter.sum(0) / number.sum()) / (number + prior)[:, None, None] + RIDGE * torch.eye(d, dtype=x.dtype)
     return centres, covariances, torch.log(number / number.sum())
 
 
 def _distances(centres, factors, x):
     """Squared Mahalanobis distances (k, n)."""
-    return torch.linalg.solve_triangular(factors, (x - centres[:, None]).mT, upper=False).square().sum(-2)
+    k, d = centres.shape
+    inverse = torch.linalg.solve_triangular(factors, torch.eye(d, dtype=x.dtype).expand(k, d, d), upper=False)
+    offsets = x @ inverse.reshape(k * d, d).mT - (inverse @ centres[..., None]).reshape(-1)
+    return offsets.reshape(-1, k, d).square().sum(-1).mT
 
 
 def _log_volume(factors):
     return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def covariance_root(z):
-    """Lower triangle L (d, d), ``L L^T`` the covariance of z (n, d); a direction that hardly varies keeps a tiny width."""
-    covariance = torch.cov(z.mT)
+def covariance_root(z, weights):
+    """Lower triangle L (d, d), ``L L^T`` the covariance of z (n, d) of `weights` (n,), sum 1; a direction that hardly varies keeps a tiny width."""
+    covariance = torch.cov(z.mT, correction=0, aweights=weights).reshape(z.shape[1], z.shape[1])
     ridge = 1e-12 * covariance.diagonal().mean() + 1e-300
     return torch.linalg.cholesky(covariance + ridge * torch.eye(z.shape[1], dtype=z.dtype))

@@ -106,8 +106,8 @@ def _checked(problem, sampler: str, modes, options: Mapping) -> dict:
     if unknown:
         raise InputError(f"sampler {sampler}: unknown options {', '.join(unknown)}; it knows {', '.join(known)}")
     every = known | dict(options)
-    if sampler == "delayed" and not every["n_chains"] <= every["n_pilot"] <= every["n_walkers"]:
-        raise InputError(f"n_chains ({every['n_chains']}), n_pilot ({every['n_pilot']}) and n_walkers ({every['n_walkers']}) must not fall in this order")
+    if sampler == "delayed" and not every["n_chains"] <= every["n_pilot"]:
+        raise InputError(f"n_chains ({every['n_chains']}) must not be above n_pilot ({every['n_pilot']})")
     if not math.isfinite(float(delayed.batched(problem.log_density)(modes[:1]))):
         raise InputError("the posterior density at the first mode is not finite: the priors exclude it, or the data hold NaN; see the optimisation")
     return DEFAULTS | dict(options)
