@@ -1,0 +1,1 @@
+"""Images of galaxies: their store, frames of surveys, cutouts, rendered skies."""
