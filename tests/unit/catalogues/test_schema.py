@@ -36,6 +36,23 @@ def test_every_sample_has_the_common_columns():
         assert set(schema.COMMON) <= set(columns)
 
 
+IMAGE_INTERFACE = [
+    *(f"{name}_{band}" for name in ("r50", "r90", "axis_ratio", "sersic_n", "petro_flux") for band in "ugriz"),
+    *("mag_w1", "mag_w2", "mag_w3", "mag_w1_err", "mag_w2_err", "mag_w1_limit", "mag_w2_limit", "mag_w3_limit", "sfr", "ssfr"),
+]
+
+
+def test_the_simulated_sky_has_the_columns_of_images_and_wise():
+    columns = schema.columns_of("mock")
+    assert set(IMAGE_INTERFACE) <= set(columns)
+    assert {units.Unit(columns[f"petro_flux_{b}"].unit) for b in "ugriz"} == {units.nmgy}
+    assert {columns[f"r50_{b}"].unit for b in "ugriz"} == {"arcsec"}
+
+
+def test_frame_positions_are_labelled_for_every_band():
+    assert {"run", "rerun", "camcol", "field"} | {f"{name}_{b}" for name in ("rowc", "colc") for b in "ugriz"} == set(schema.SDSS_FRAMES)
+
+
 def test_columns_that_are_there_pass():
     schema.require_columns(INTERFACE, "kcorrect_gst", "gst10k", "a test")
 
