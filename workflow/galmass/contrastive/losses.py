@@ -2,7 +2,8 @@
 
 A mini-batch is two halves of equal size: galaxy i of the first half and galaxy i of the second are a
 random pair of different galaxies. Every galaxy passes the network twice: as it is (pass 1) and as its
-own reconstruction (pass 2, "cycle"); errors and scalars are fed unchanged in both.
+own reconstruction (pass 2, "cycle"); errors and scalars are fed unchanged in both. Images have a second
+view besides, turned and mirrored, which passes once and gets no cross-entropy of the mass.
 """
 
 from dataclasses import dataclass
@@ -52,32 +53,38 @@ def halves(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[:n], x[n : 2 * n]
 
 
-def contrastive_losses(network, values: Tensor, context: Tensor, mass_bin: Tensor) -> dict[str, Tensor]:
+def contrastive_losses(network, values: Tensor, context: Tensor, mass_bin: Tensor, view: Tensor | None = None) -> dict[str, Tensor]:
     """Every term of the loss of one mini-batch, unweighted.
 
     Parameters
     ----------
-    network : PhotometryNetwork
-    values : tensor (n, n_value)
-        Standardised magnitudes; n is even.
+    network : PhotometryNetwork or ImageNetwork
+    values : tensor (n, n_value) or (n, n_band, n_pix, n_pix)
+        Standardised magnitudes, or images; n is even.
     context : tensor (n, n_context)
         Standardised errors and scalars.
     mass_bin : tensor (n,) of int64
         Index of the mass bin.
+    view : tensor like `values`, optional
+        The same galaxies in another orientation.
 
     Returns
     -------
     dict
-        ``cross_entropy`` [nat, sum of both passes], ``reconstruction`` (sum of both passes, mean
-        squared error against the original), ``latent_contrast``, ``output_contrast``.
+        ``cross_entropy`` [nat, sum of both passes], ``reconstruction`` (sum of the passes and the view, mean
+        squared error against the original), ``latent_contrast``, ``output_contrast`` (mean over the pairs pass 1 -
+        pass 2 and view 1 - view 2).
     """
     first = run_pass(network, values, context)
     second = run_pass(network, first.reconstruction, context)
-    positive = rms_distance(first.main, second.main)
-    negative = torch.stack([rms_distance(*halves(p.main)) for p in (first, second)]).mean()
+    originals, passes = [values, values], [first, second]
+    if view is not None:
+        originals, passes = [*originals, view], [*passes, run_pass(network, view, context)]
+    positive = torch.stack([rms_distance(first.main, other.main) for other in passes[1:]]).mean()
+    negative = torch.stack([rms_distance(*halves(p.main)) for p in passes]).mean()
     return {
         "cross_entropy": cross_entropy(first.logits, mass_bin) + cross_entropy(second.logits, mass_bin),
-        "reconstruction": mse_loss(first.reconstruction, values) + mse_loss(second.reconstruction, values),
+        "reconstruction": sum(mse_loss(p.reconstruction, original) for p, original in zip(passes, originals, strict=True)),
         "latent_contrast": latent_contrast(positive, negative),
-        "output_contrast": output_contrast(first.logits, second.logits),
+        "output_contrast": torch.stack([output_contrast(first.logits, other.logits) for other in passes[1:]]).mean(),
     }

@@ -1,4 +1,4 @@
-"""What a network is fed: columns of a catalogue as a modality, standardised on training galaxies."""
+"""What a network is fed: columns of a catalogue and images as a modality, standardised on training galaxies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +11,37 @@ CLIP = 8.0  # standard deviations; a galaxy further out tells the network no mor
 
 
 @dataclass(frozen=True)
+class Images:
+    """Images of one store that a network sees.
+
+    Attributes
+    ----------
+    store : str
+        'optical' or 'infrared'.
+    bands : tuple of str
+    n_pix : int
+        Side of the square about the centre that is seen; the stamps of the store may be larger.
+    normalise : str
+        'none', or 'petro_flux': divided by the band's Petrosian flux, so that only the form is seen.
+    """
+
+    store: str
+    bands: tuple[str, ...]
+    n_pix: int
+    normalise: str = "none"
+
+    @classmethod
+    def from_config(cls, entry: Mapping) -> "Images":
+        """From one entry of ``modalities.<name>.images`` in the configuration."""
+        return cls(entry["store"], tuple(entry["bands"]), entry["n_pix"], entry.get("normalise", "none"))
+
+    @property
+    def flux_columns(self) -> tuple[str, ...]:
+        """Columns [nanomaggy] that the images are divided by."""
+        return tuple(f"petro_flux_{band}" for band in self.bands) if self.normalise == "petro_flux" else ()
+
+
+@dataclass(frozen=True)
 class Modality:
     """The inputs of a network.
 
@@ -18,27 +49,53 @@ class Modality:
     ----------
     name : str
     values : tuple of str
-        Columns that the network sees and gives back (magnitudes); whitened together.
+        Columns that are whitened together (magnitudes). Where there are no images, the network gives them
+        back; beside images they are fed like the scalars.
     errors : tuple of str
         Their standard errors, as far as used; seen as logarithms.
     scalars : dict of str
         Further columns and how each is seen: 'linear' or 'log'.
+    images : tuple of Images
+        Images that the network sees and gives back, all resampled to the pixels of the first.
     """
 
     name: str
     values: tuple[str, ...]
     errors: tuple[str, ...]
     scalars: dict[str, str]
+    images: tuple[Images, ...] = ()
 
     @classmethod
     def from_config(cls, name: str, entry: Mapping) -> "Modality":
-        """From one entry of ``modalities`` in the configuration."""
-        return cls(name, tuple(entry["values"]), tuple(entry["errors"]), dict(entry["scalars"]))
+        """From one entry of ``modalities`` in the configuration; ``images`` is a table, or a list of them, or absent."""
+        images = entry.get("images") or []
+        images = [images] if isinstance(images, Mapping) else images
+        return cls(name, tuple(entry["values"]), tuple(entry["errors"]), dict(entry["scalars"]), tuple(map(Images.from_config, images)))
+
+    def to_dict(self) -> dict:
+        """For JSON; without images the entry is left out, as before there were any."""
+        entry = asdict(self)
+        return entry if self.images else {name: value for name, value in entry.items() if name != "images"}
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that it reads."""
-        return (*self.values, *self.errors, *self.scalars)
+        return (*self.values, *self.errors, *self.scalars, *self.flux_columns)
+
+    @property
+    def flux_columns(self) -> tuple[str, ...]:
+        """Columns [nanomaggy] that images are divided by."""
+        return tuple(dict.fromkeys(name for images in self.images for name in images.flux_columns))
+
+    @property
+    def n_band(self) -> int:
+        """Bands of all its images."""
+        return sum(len(images.bands) for images in self.images)
+
+    @property
+    def n_pix(self) -> int:
+        """Side of the images that the network sees."""
+        return self.images[0].n_pix
 
     def complete(self, frame) -> np.ndarray:
         """Mask (n_galaxy,) of galaxies for which every column is measured."""
@@ -89,10 +146,14 @@ class Standardisation:
             A column is constant, or the values are linearly dependent, among these galaxies.
         """
         scale, names = context.std(0), (*modality.errors, *modality.scalars)
+        if not modality.images and not modality.values:
+            raise InputError(f"modality {modality.name} has neither values nor images; one of them is needed")
         constant = [name for name, column in zip((*modality.values, *names), np.hstack([values, context]).T, strict=True) if np.ptp(column) == 0]
         if constant:
             raise InputError(f"modality {modality.name}: constant among the training galaxies: {', '.join(constant)}")
-        variance, axes = np.linalg.eigh(np.cov(values, rowvar=False))
+        if not modality.values:
+            return cls([], [], context.mean(0).tolist(), scale.tolist())
+        variance, axes = np.linalg.eigh(np.atleast_2d(np.cov(values, rowvar=False)))
         if variance[0] < 1e-10 * variance[-1]:
             raise InputError(f"modality {modality.name}: the columns {', '.join(modality.values)} are linearly dependent")
         axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(len(axes))])  # the sign of an eigenvector is arbitrary
@@ -100,7 +161,7 @@ class Standardisation:
 
     def apply(self, values, context) -> tuple[np.ndarray, np.ndarray]:
         """Standardised values and context as float32, clipped at +-`CLIP`."""
-        whitened = (values - np.array(self.value_mean)) @ np.array(self.value_whitening)
+        whitened = (values - np.array(self.value_mean)) @ np.array(self.value_whitening) if self.value_mean else np.empty((len(values), 0))
         scaled = (context - np.array(self.context_mean)) / np.array(self.context_scale)
         return np.clip(whitened, -CLIP, CLIP).astype(np.float32), np.clip(scaled, -CLIP, CLIP).astype(np.float32)
 
@@ -131,12 +192,42 @@ def bin_index(mass, edges) -> np.ndarray:
     return np.where((mass >= edges[0]) & (mass <= edges[-1]), index, -1)
 
 
-def usable(frame, modality: Modality, edges) -> tuple[np.ndarray, dict[str, int]]:
-    """Mask (n_galaxy,) of galaxies that can be used for training and scores, and what is left out, counted."""
-    complete = modality.complete(frame)
-    inside = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0
-    counts = {name: int(np.sum(~np.isfinite(frame[name].to_numpy(float)))) for name in modality.columns}
-    left_out = {f"{name} not measured": n for name, n in counts.items() if n}
-    if not inside.all():
-        left_out[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = int(np.sum(~inside))
-    return complete & inside, left_out
+def usable(frame, modality: Modality, edges, cutouts: Mapping | None = None) -> tuple[np.ndarray, dict[str, int]]:
+    """Mask (n_galaxy,) of galaxies that can be used for training and scores, and what is left out, counted.
+
+    Parameters
+    ----------
+    cutouts : mapping of str to galmass.images.store.Cutouts, optional
+        The open stores of the modality's images, by name.
+    """
+    keep, counts = modality.complete(frame), {}
+    for name in modality.columns:
+        counts[f"{name} not measured"] = np.isfinite(frame[name].to_numpy(float))
+    for images in modality.images:
+        counts[f"no {images.store} image"] = np.isin(frame["galaxy_id"].astype(str).to_numpy(), opened(cutouts, images, modality).galaxy_id)
+    counts[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0
+    for good in counts.values():
+        keep = keep & good
+    return keep, {reason: int(np.sum(~good)) for reason, good in counts.items() if not good.all()}
+
+
+def opened(cutouts: Mapping | None, images: Images, modality: Modality):
+    """The store of these images.
+
+    Raises
+    ------
+    InputError
+        When it was not given, or has smaller stamps or other bands.
+    """
+    if images.store not in (cutouts or {}):
+        raise InputError(f"modality {modality.name} needs the {images.store} images; given are those of: {', '.join(cutouts or {}) or 'none'}")
+    found = cutouts[images.store]
+    missing = [band for band in images.bands if band not in found.bands]
+    if missing:
+        raise InputError(f"modality {modality.name} needs the {images.store} band {', '.join(missing)}; the store has {', '.join(found.bands)}")
+    if found.n_pix < images.n_pix or (found.n_pix - images.n_pix) % 2:
+        raise InputError(
+            f"modality {modality.name}: images.n_pix is {images.n_pix}, and the {images.store} stamps have {found.n_pix} pixels; "
+            "at most as many are expected, and an even number fewer, so that the centre stays"
+        )
+    return found
