@@ -10,8 +10,8 @@ from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
 from galmass.errors import InputError
+from galmass.transport import Answer, Policy, Transport
 from galmass.visibilities import archives
-from galmass.visibilities.archives import Answer
 
 CONTENT = bytes(range(256)) * 40
 NAME, RECORD = "ngc4697.npz", 18757813
@@ -41,10 +41,10 @@ class Script:
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
 
-    def __call__(self, url, start=0):
-        self.asked.append((url, start))
+    def __call__(self, request):
+        self.asked.append((request.url, request.start))
         answer = self.answers.pop(0)
-        answer = answer(start) if callable(answer) else answer
+        answer = answer(request.start) if callable(answer) else answer
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -66,8 +66,13 @@ def _breaking(start, stop):
     return Answer(206 if start else 200, headers, chunks())
 
 
+def _by(script, pauses=None):
+    """A transport that asks the script, without jitter and without a rate limit."""
+    return Transport(Policy(jitter=0.0, requests_per_minute=float("inf")), script, [].append if pauses is None else pauses.append)
+
+
 def _download(folder, script, pauses):
-    return archives.download_zenodo(RECORD, NAME, folder / "data" / NAME, script, pauses.append)
+    return archives.download_zenodo(RECORD, NAME, folder / "data" / NAME, _by(script, pauses))
 
 
 def _left(folder):
@@ -104,7 +109,7 @@ def test_busy_servers_are_asked_again(tmp_path, pauses):
 
 def test_server_may_not_ask_for_hours(tmp_path, pauses):
     _download(tmp_path, Script(Answer(503, {"retry-after": "86400"}), Answer(503, {"retry-after": "Wed, 21 Oct 2026"}), _record(), _body()), pauses)
-    assert pauses == [archives.LONGEST_PAUSE, 10.0]
+    assert pauses == [Policy().longest_pause_s, 10.0]
 
 
 def test_servers_that_stay_busy(tmp_path, pauses):
@@ -165,7 +170,7 @@ def test_wrong_bytes_are_thrown_away(tmp_path, pauses):
     assert script.asked[2] == (FILE_URL, 0)
     assert (tmp_path / "data" / NAME).read_bytes() == CONTENT
     with pytest.raises(InputError, match="the checksum of what came is not the record's"):
-        archives.download_zenodo(RECORD, NAME, tmp_path / "b" / NAME, Script(_record(), *[wrong] * 5), pauses.append)
+        archives.download_zenodo(RECORD, NAME, tmp_path / "b" / NAME, _by(Script(_record(), *[wrong] * 5), pauses))
     assert list((tmp_path / "b").iterdir()) == []
 
 
@@ -186,7 +191,9 @@ def test_moved(tmp_path, pauses):
         _download(tmp_path, Script(*[moved] * 5), pauses)
 
 
-@pytest.mark.parametrize(("status", "message"), [(404, "is not there any more"), (410, "is not there any more"), (403, "refused .status 403.; is it public")])
+@pytest.mark.parametrize(
+    ("status", "message"), [(404, "is not there any more"), (410, "is not there any more"), (403, "refused .status 403: b''.; is it public")]
+)
 def test_gone(tmp_path, pauses, status, message):
     script = Script(Answer(status))
     with pytest.raises(InputError, match=message):
@@ -206,7 +213,7 @@ def test_records_of_another_form(tmp_path, pauses):
     with pytest.raises(InputError, match="names no file with an MD5 checksum"):
         _download(tmp_path, Script(_record(checksum="sha1:0123")), pauses)
     with pytest.raises(InputError, match=f"has no file other.npz; it has {NAME}"):
-        archives.download_zenodo(RECORD, "other.npz", tmp_path / "x", Script(_record()), pauses.append)
+        archives.download_zenodo(RECORD, "other.npz", tmp_path / "x", _by(Script(_record()), pauses))
 
 
 def test_downloaded_file_is_read(tmp_path, pauses):
@@ -257,12 +264,10 @@ class Alma:
         rows = [(url, size, kinds.get(url[-4:], "#this"), "") for url, size in self.sizes.items()] + [("", 0, "#this", "DataLink")]
         return Table(rows=rows, names=("access_url", "content_length", "semantics", "service_def"))
 
-    def download_files(self, urls, savedir, cache):
-        self._answer("download_files", urls)
-        paths = [Path(savedir) / url.rsplit("/", 1)[-1] for url in urls]
-        for path in paths:
-            path.write_bytes(b"x" * (5 if path.suffix == ".tar" else 3))
-        return [str(path) for path in paths]
+
+def _files(request):
+    """What the data portal sends of the files of `Alma`, in the order asked for or not."""
+    return Answer(200, {"content-length": "5" if request.url.endswith(".tar") else "3"}, [b"x" * (5 if request.url.endswith(".tar") else 3)])
 
 
 def test_query_by_source_and_line():
@@ -301,7 +306,7 @@ def test_products_are_downloaded_and_what_follows_is_said(tmp_path):
     products = archives.alma_products(table, client, with_raw=False)
     assert client.asked[-1] == ("get_data_info", [MEMBER, "uid://A001/X9/X9"])
     assert [tuple(row) for row in products] == [("https://x/a.tar", 5, "this"), ("https://x/b.txt", 3, "this")]
-    came = archives.download_alma(products, tmp_path / "alma", client)
+    came = archives.download_alma(products, tmp_path / "alma", _by(_files))
     assert [path.name for path in came] == ["a.tar", "b.txt"]
     assert (tmp_path / "alma" / "products.csv").read_text().splitlines() == ["url,size,kind", "https://x/a.tar,5,this", "https://x/b.txt,3,this"]
     said = (tmp_path / "alma" / "NEXT.txt").read_text()
@@ -309,14 +314,19 @@ def test_products_are_downloaded_and_what_follows_is_said(tmp_path):
         assert word in said
 
 
-def test_products_that_do_not_come_whole(tmp_path):
+def test_products_that_do_not_come_whole(tmp_path, pauses):
     client = Alma(sizes={"https://x/a.tar": 6, "https://x/b.txt": 3})
     products = archives.alma_products(client.table, client)
-    with pytest.raises(InputError, match=r"a.tar \(5 of 6 bytes\) did not come whole; run again"):
-        archives.download_alma(products, tmp_path, client)
+    with pytest.raises(InputError, match=r"a.tar: 5 attempts failed, the last with: 5 of 6 bytes came; run again"):
+        archives.download_alma(products, tmp_path, _by(_files, pauses))
     assert not (tmp_path / "NEXT.txt").exists()
-    with pytest.raises(InputError, match="download: TimeoutError"):
-        archives.download_alma(products, tmp_path, Alma(fail="download_files"))
+    with pytest.raises(InputError, match=r"b.txt is not there any more .status 404"):
+        archives.download_alma(
+            products,
+            tmp_path / "again",
+            _by(lambda request: Answer(404) if request.url.endswith("b.txt") else Answer(200, {"content-length": "6"}, [b"x" * 6])),
+        )
+    assert not (tmp_path / "again" / "NEXT.txt").exists()
 
 
 def test_proprietary_members_have_no_products():
@@ -347,44 +357,6 @@ def test_recorded_observation_is_matched_to_a_line():
         archives.query_alma("M83", 230.5e9, client=client)
 
 
-def test_own_transport_speaks_http(tmp_path):
-    """A server on this machine: status, ranges, moves and errors as the scripts have them."""
-    import threading
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
-            if self.path != "/file":
-                self.send_error(404)
-                return
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Type", "application/octet-stream")
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-            self.send_header("Content-Length", str(len(CONTENT) - start))
-            self.end_headers()
-            self.wfile.write(CONTENT[start:])
-
-        def log_message(self, *words):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/file"
-    try:
-        assert b"".join(archives.http_get(url, 0).chunks) == CONTENT
-        answer = archives.http_get(url, 1000)
-        assert (answer.status, b"".join(answer.chunks)) == (206, CONTENT[1000:])
-        assert archives.http_get(url + "x").status == 404
-        remote = archives.RemoteFile("file", url, len(CONTENT), hashlib.md5(CONTENT).hexdigest())
-        archives.fetch(remote, tmp_path / "file")
-        assert (tmp_path / "file").read_bytes() == CONTENT
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def _record_of(*names):
     """A record with files of these names, all of the same content."""
     md5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
@@ -398,7 +370,7 @@ ZENODO = {"kind": "zenodo", "record": RECORD}
 def test_the_only_grid_of_a_record_is_retrieved(tmp_path, pauses):
     record = _record_of("README.txt", NAME)
     script = Script(record, record, _body())
-    manifest = archives.retrieve(ZENODO, 2.3e11, tmp_path / "new", script, pauses.append)
+    manifest = archives.retrieve(ZENODO, 2.3e11, tmp_path / "new", _by(script, pauses))
     assert script.asked[-1] == (FILE_URL, 0)
     assert (tmp_path / "new" / "observation.npz").read_bytes() == CONTENT
     assert (manifest["record"], manifest["name"], manifest["size"]) == (RECORD, NAME, len(CONTENT))
@@ -407,26 +379,26 @@ def test_the_only_grid_of_a_record_is_retrieved(tmp_path, pauses):
 def test_of_several_grids_one_must_be_named(tmp_path, pauses):
     record = _record_of("a.npz", NAME)
     with pytest.raises(InputError, match=f"record {RECORD} has 2 files .npz; name one as observation.file: a.npz, {NAME}"):
-        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(record), pauses.append)
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, _by(Script(record), pauses))
     script = Script(record, record, _body())
-    assert archives.retrieve(ZENODO | {"file": NAME}, 2.3e11, tmp_path, script, pauses.append)["name"] == NAME
+    assert archives.retrieve(ZENODO | {"file": NAME}, 2.3e11, tmp_path, _by(script, pauses))["name"] == NAME
     assert script.asked[-1] == (FILE_URL, 0)
 
 
 def test_a_record_without_grid_is_refused(tmp_path, pauses):
     with pytest.raises(InputError, match=r"has 0 files .npz; name one as observation.file: README.txt"):
-        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(_record_of("README.txt")), pauses.append)
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, _by(Script(_record_of("README.txt")), pauses))
     record = _record_of(NAME)
     with pytest.raises(InputError, match=f"has no file other.npz; it has {NAME}"):
-        archives.retrieve(ZENODO | {"file": "other.npz"}, 2.3e11, tmp_path, Script(record, record), pauses.append)
+        archives.retrieve(ZENODO | {"file": "other.npz"}, 2.3e11, tmp_path, _by(Script(record, record), pauses))
 
 
 def test_an_interrupted_retrieval_goes_on(tmp_path, pauses):
     record = _record_of(NAME)
     with pytest.raises(InputError, match="6000 of 10240 bytes came"):
-        archives.retrieve(ZENODO, 2.3e11, tmp_path, Script(record, record, _body(0, 6000), *[lambda start: _body(start, start)] * 4), pauses.append)
+        archives.retrieve(ZENODO, 2.3e11, tmp_path, _by(Script(record, record, _body(0, 6000), *[lambda start: _body(start, start)] * 4), pauses))
     script = Script(record, record, lambda start: _body(start))
-    archives.retrieve(ZENODO, 2.3e11, tmp_path, script, pauses.append)
+    archives.retrieve(ZENODO, 2.3e11, tmp_path, _by(script, pauses))
     assert script.asked[-1] == (FILE_URL, 6000)
     assert (tmp_path / "observation.npz").read_bytes() == CONTENT
 
@@ -434,8 +406,8 @@ def test_an_interrupted_retrieval_goes_on(tmp_path, pauses):
 def test_products_of_alma_are_retrieved_for_the_line(tmp_path, capsys):
     client = Alma()
     observation = {"kind": "alma", "source": "M83", "member_ous": MEMBER}
-    manifest = archives.retrieve(observation, 115.0e9, tmp_path / "new", client=client)
-    assert [asked[0] for asked in client.asked] == ["query_object", "get_data_info", "download_files"]
+    manifest = archives.retrieve(observation, 115.0e9, tmp_path / "new", _by(_files), client)
+    assert [asked[0] for asked in client.asked] == ["query_object", "get_data_info"]
     assert client.asked[1] == ("get_data_info", [MEMBER])
     assert manifest["member_ous"] == MEMBER
     assert manifest["products"] == [{"url": "https://x/a.tar", "size": 5, "kind": "this"}, {"url": "https://x/b.txt", "size": 3, "kind": "this"}]
