@@ -140,7 +140,9 @@ def stamp(frame: Frame, centre, matrix, n_pix: int) -> tuple[np.ndarray, np.ndar
 
 
 def _window(places: np.ndarray, n: int) -> slice | None:
-    """The pixels 0 ... n - 1 that a spline at these places sees; None when all places are outside."""
+    """The pixels 0 ... n - 1 that a spline at these places sees; None when all places are outside or no numbers."""
+    if not np.isfinite(places).all():
+        return None
     low, high = int(np.floor(places.min())), int(np.ceil(places.max()))
     if high < 0 or low > n - 1:
         return None

@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from galmass import stores
 from galmass.errors import InputError
 
 SHARD = 1024  # galaxies of one file
@@ -125,7 +126,10 @@ class Writer:
 
     def _flush(self, shard: int) -> None:
         for name, array in self._open.pop(shard).items():
-            self._group[name][_rows(shard)] = array
+            try:
+                self._group[name][_rows(shard)] = array
+            except OSError as error:
+                raise InputError(f"{self._group.store_path} cannot be written ({error}); is the disk full? Free space and run again") from error
             self._sha256[name][shard] = _sha256(array)
 
     def close(self) -> None:
@@ -146,6 +150,32 @@ class Writer:
         stored = self._group.create_array("galaxy_id", data=words, chunks=(65536, words.shape[1]), dimension_names=("galaxy", "character"))
         stored.attrs.update(unit="", description="identifiers in ASCII, as in galaxies.parquet and in its order, padded with zeros")
         self._group.attrs["sha256"] = self._sha256 | {"galaxy_id": _sha256(words)}
+
+
+def join(paths: Sequence, path) -> None:
+    """Write the galaxies of several stores, one after the other, into one store; one piece is in memory at a time.
+
+    Raises
+    ------
+    InputError
+        When the stores differ in bands, pixels or other attributes, or a galaxy is in two of them.
+    """
+    parts = [open(p) for p in paths]
+    first = parts[0]
+    for other in parts[1:]:
+        if (other.metadata, other.n_pix) != (first.metadata, first.n_pix):
+            raise InputError(f"{other.path} and {first.path} differ in their bands, pixels or other attributes; make both anew with one configuration")
+    names = np.concatenate([part.galaxy_id for part in parts])
+    if len(np.unique(names)) < len(names):
+        raise InputError(f"{len(names) - len(np.unique(names))} galaxies are in more than one of the stores {', '.join(map(str, paths))}")
+    with stores.replacing(path) as scratch:
+        writer, start = create(scratch, len(names), first.bands, first.n_pix, first.pixel_scale_arcsec, first.metadata), 0
+        for part in parts:
+            for low in range(0, len(part), CHUNK):
+                rows = np.arange(low, min(low + CHUNK, len(part)))
+                writer.write(start + low, part.image(rows), part.inverse_variance(rows), part.mask(rows), part.galaxy_id[rows])
+            start += len(part)
+        writer.close()
 
 
 def _rows(shard: int) -> slice:
