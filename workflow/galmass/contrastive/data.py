@@ -18,6 +18,10 @@ class Galaxies(Dataset):
     context: torch.Tensor
     mass_bin: torch.Tensor
 
+    def fingerprint(self) -> bytes:
+        """Bytes that are the same for the same galaxies."""
+        return b"".join(t.numpy().tobytes() for t in (self.values, self.context, self.mass_bin))
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,8 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from galmass import devices, stores
-from galmass.contrastive.modalities import Modality, Standardisation
+from galmass.contrastive.image_networks import ImageNetwork
+from galmass.contrastive.modalities import Images, Modality, Standardisation
 from galmass.contrastive.networks import PhotometryNetwork
+from galmass.contrastive.stamps import ImageScaling, Stamps
 from galmass.errors import InputError
 
 FORMAT = "galmass contrastive model 1"
@@ -21,44 +23,68 @@ FORMAT = "galmass contrastive model 1"
 class Model:
     """A trained network with all that is needed to use it on a catalogue."""
 
-    network: PhotometryNetwork
+    network: PhotometryNetwork | ImageNetwork
     modality: Modality
     standardisation: Standardisation
     edges: np.ndarray
     notes: dict
+    scaling: ImageScaling | None = None
 
     @torch.no_grad()
-    def predict(self, frame) -> tuple[np.ndarray, np.ndarray]:
-        """Main latents (n_galaxy, n_main) and densities (n_galaxy, n_bin), float32, of catalogue rows."""
+    def predict(self, frame, cutouts: Mapping | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Main latents (n_galaxy, n_main) and densities (n_galaxy, n_bin), float32, of catalogue rows.
+
+        Parameters
+        ----------
+        cutouts : mapping of str to galmass.images.store.Cutouts, optional
+            Open stores of the images, where the modality has some (`stamps.open_stores`).
+        """
         network, device = self.network.eval(), devices.best_device()
         network.to(device)
+        images = Stamps(frame, self.modality, cutouts, self.scaling) if self.modality.images else None
         values, context = self.standardisation.apply(*self.modality.arrays(frame))
-        parts = []
-        for rows in np.array_split(np.arange(len(values)), max(1, len(values) // 4096)):
-            main, _ = network.encode(torch.from_numpy(values[rows]).to(device), torch.from_numpy(context[rows]).to(device))
-            parts.append((main.cpu().numpy(), network.estimate(main).softmax(-1).cpu().numpy()))
-        latent, density = (np.concatenate(p) for p in zip(*parts, strict=True))
-        return latent, density
+        latents, densities = [], []
+        for rows in np.array_split(np.arange(len(context)), max(1, len(context) // (4096 if images is None else 256))):
+            seen = _seen(images, torch.from_numpy(values[rows]), torch.from_numpy(context[rows]), rows)
+            main, _ = network.encode(*(x.to(device) for x in seen))
+            latents.append(main.cpu().numpy())
+            densities.append(network.estimate(main).softmax(-1).cpu().numpy())
+        return np.concatenate(latents), np.concatenate(densities)
 
 
-def build_network(modality: Modality, edges, options: Mapping, seed: int) -> PhotometryNetwork:
+def _seen(images: Stamps | None, values: torch.Tensor, context: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the encoder is given of some galaxies: beside images, magnitudes are part of the context."""
+    return (values, context) if images is None else (images.read(rows), torch.cat([values, context], 1))
+
+
+def options_of(modality: Modality, options: Mapping) -> dict:
+    """Section ``contrastive`` for a modality: what ``contrastive.images`` says holds where there are images, and is absent elsewhere."""
+    usual = {name: value for name, value in options.items() if name != "images"}
+    return usual | dict(options.get("images", {})) if modality.images else usual
+
+
+def build_network(modality: Modality, edges, options: Mapping, seed: int) -> PhotometryNetwork | ImageNetwork:
     """A network with weights drawn from `seed`; the global random state is left as it was."""
+    n_value, n_context = len(modality.values), len(modality.errors) + len(modality.scalars)
+    edges = torch.tensor(edges, dtype=torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PhotometryNetwork(
-            options["network"], len(modality.values), len(modality.errors) + len(modality.scalars), torch.tensor(edges, dtype=torch.float32), options
-        )
+        if modality.images:
+            return ImageNetwork(options["network"], modality.n_band, modality.n_pix, n_value + n_context, edges, options)
+        return PhotometryNetwork(options["network"], n_value, n_context, edges, options)
 
 
 def save(path, model: Model) -> None:
     """Write a model as safetensors; everything but the weights is JSON in the header."""
     header = {
         "format": FORMAT,
-        "modality": asdict(model.modality),
+        "modality": model.modality.to_dict(),
         "standardisation": model.standardisation.to_dict(),
         "edges": model.edges.tolist(),
         "notes": model.notes,
     }
+    if model.scaling is not None:
+        header["scaling"] = model.scaling.to_dict()
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     header["sha256"] = _weights_digest(weights)
     with stores.replacing(path) as part:
@@ -90,7 +116,8 @@ def load(path) -> Model:
     if header["sha256"] != _weights_digest(weights):
         raise InputError(f"{path} holds other weights than were written; delete it and run again")
     entry = header["modality"]
-    modality = Modality(entry["name"], tuple(entry["values"]), tuple(entry["errors"]), entry["scalars"])
+    modality = Modality.from_config(entry["name"], entry)
+    scaling = ImageScaling(**header["scaling"]) if modality.images else None
     network = build_network(modality, header["edges"], header["notes"]["options"], seed=0)
     network.load_state_dict(weights)
-    return Model(network, modality, Standardisation(**header["standardisation"]), np.array(header["edges"]), header["notes"])
+    return Model(network, modality, Standardisation(**header["standardisation"]), np.array(header["edges"]), header["notes"], scaling)

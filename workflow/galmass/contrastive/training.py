@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,12 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.nn.functional import cross_entropy
 
 from galmass import checkpoints, logs, stores
-from galmass.contrastive.data import Galaxies, galaxies, loaders
+from galmass.contrastive import windows
+from galmass.contrastive.data import galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
 from galmass.contrastive.modalities import Modality, Standardisation
-from galmass.contrastive.models import Model, build_network
-from galmass.contrastive.networks import PhotometryNetwork
+from galmass.contrastive.models import Model, build_network, options_of
+from galmass.contrastive.stamps import ImageScaling, evenly
 from galmass.errors import InputError
 
 
@@ -28,19 +28,19 @@ class ContrastiveTraining(pl.LightningModule):
 
     Parameters
     ----------
-    network : PhotometryNetwork
+    network : PhotometryNetwork or ImageNetwork
     options : mapping
         Section ``contrastive`` of the configuration.
     stamp : str
         Digest of everything that the training depends on; a checkpoint with another one is refused.
     """
 
-    def __init__(self, network: PhotometryNetwork, options: Mapping, stamp: str):
+    def __init__(self, network, options: Mapping, stamp: str):
         super().__init__()
         self.network, self.options, self.stamp = network, options, stamp
 
     def training_step(self, batch, _):
-        terms = contrastive_losses(self.network, *batch)
+        terms = contrastive_losses(self.network, *windows.oriented(batch))
         self.log_dict({name: value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True, batch_size=len(batch[0]))
         return sum(self.options["loss_weights"][name] * value for name, value in terms.items())
 
@@ -144,7 +144,9 @@ class History(Callback):
         self.rows = state["rows"]
 
 
-def train(training, validation, modality: Modality, edges, options: Mapping, seed: int, scratch: str | Path, code: str = "") -> tuple[Model, list[dict]]:
+def train(
+    training, validation, modality: Modality, edges, options: Mapping, seed: int, scratch: str | Path, code: str = "", cutouts: Mapping | None = None
+) -> tuple[Model, list[dict]]:
     """Train a model, or go on where an earlier attempt stopped.
 
     Parameters
@@ -162,6 +164,8 @@ def train(training, validation, modality: Modality, edges, options: Mapping, see
         training starts afresh.
     code : str
         Digest of the code, part of what a checkpoint must agree with.
+    cutouts : mapping of str to galmass.images.store.Cutouts, optional
+        Open stores of the images, where the modality has some (`stamps.open_stores`).
 
     Returns
     -------
@@ -170,26 +174,34 @@ def train(training, validation, modality: Modality, edges, options: Mapping, see
     list of dict
         Losses at every validation.
     """
+    options = options_of(modality, options)
     standardisation = Standardisation.fit(*modality.arrays(training), modality)
-    data = [galaxies(frame, modality, standardisation, edges) for frame in (training, validation)]
+    scaling = ImageScaling.fit(training, modality, cutouts, options["stretch"]) if modality.images else None
     network = build_network(modality, edges, options, seed)
+    if scaling is None:
+        data = [galaxies(frame, modality, standardisation, edges) for frame in (training, validation)]
+    else:
+        data = list(windows.datasets(training, validation, modality, standardisation, scaling, cutouts, edges, options, seed))
+        network.fit_apertures(data[0].stamps.read(evenly(len(training), 1024)), torch.tensor(scaling.scale))
     stamp = training_stamp(data, modality, edges, options, seed, code)
     best, history, scratch = BestWeights(), History(modality.name), Path(scratch) / stamp[:12]
     trainer = make_trainer(options, scratch, [best, Patience(options["patience"]), history])
-    both_loaders = loaders(*data, options, seed, lambda: trainer.global_step)
+    if scaling is None:
+        both_loaders = loaders(*data, options, seed, lambda: trainer.global_step)
+    else:
+        both_loaders = windows.loaders(*data, options["validate_every"], lambda: trainer.global_step)
     with checkpoints.alone_in(scratch.parent, "train_encoder"):
         _fit(trainer, ContrastiveTraining(network, options, stamp), both_loaders, scratch / "last.ckpt")
     network.load_state_dict(best.weights)
     notes = {"best_step": best.step, "validation_cross_entropy": best.score, "steps": trainer.global_step, "seed": seed}
     notes |= {"n_train": len(training), "n_validation": len(validation), "options": dict(options)}
-    return Model(network, modality, standardisation, np.asarray(edges), notes), history.rows
+    return Model(network, modality, standardisation, np.asarray(edges), notes, scaling), history.rows
 
 
-def training_stamp(data: list[Galaxies], modality: Modality, edges, options: Mapping, seed: int, code: str) -> str:
+def training_stamp(data: list, modality: Modality, edges, options: Mapping, seed: int, code: str) -> str:
     """Digest of data, modality, bins, options, seed and code."""
-    described = json.dumps([asdict(modality), np.asarray(edges).tolist(), options, seed, code], sort_keys=True)
-    tensors = [t.numpy().tobytes() for d in data for t in (d.values, d.context, d.mass_bin)]
-    return stores.digest(described.encode() + b"".join(tensors))
+    described = json.dumps([modality.to_dict(), np.asarray(edges).tolist(), options, seed, code], sort_keys=True)
+    return stores.digest(described.encode() + b"".join(d.fingerprint() for d in data))
 
 
 def make_trainer(options: Mapping, scratch: Path, callbacks: list[Callback]) -> pl.Trainer:

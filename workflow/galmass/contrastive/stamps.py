@@ -1,0 +1,196 @@
+"""Images as a network sees them: cut from the store's stamps, normalised, stretched, in one of eight orientations."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from galmass.contrastive.modalities import Images, Modality, opened
+from galmass.errors import InputError
+from galmass.images import store
+
+N_ORIENTATION = 8  # quarter turns, each mirrored or not
+FLUX_PERCENTILE = {"u": 2.0}  # of the training galaxies; fluxes below are taken to be that large (arXiv 2509.23901)
+OTHER_FLUX_PERCENTILE = 0.1
+STRETCHES = ("nanomaggy", "noise")
+
+
+def stretch(x: Tensor) -> Tensor:
+    """sign(x) ln(1 + |x|): linear about zero, logarithmic where galaxies are bright."""
+    return x.abs().log1p().copysign(x)
+
+
+def unstretch(y: Tensor) -> Tensor:
+    """The inverse of `stretch`: sign(y) (exp|y| - 1)."""
+    return y.abs().expm1().copysign(y)
+
+
+def turned(images: Tensor, orientation: Tensor) -> Tensor:
+    """Each image (n, n_band, n_pix, n_pix) in its own orientation (n,): number of quarter turns, + 4 if mirrored first."""
+    out = torch.empty_like(images)
+    for code in orientation.unique().tolist():
+        chosen = torch.nonzero(orientation == code)[:, 0]
+        some = images[chosen]
+        out[chosen] = torch.rot90(some.flip(-1) if code >= 4 else some, code % 4, (-2, -1))
+    return out
+
+
+@dataclass(frozen=True)
+class ImageScaling:
+    """How pixels become the input of a network, fitted on training galaxies; for every band of a modality.
+
+    A pixel x is seen as stretch(x / flux / unit) / scale, with flux the Petrosian flux, at least
+    ``flux_floor``, where the images are normalised by it, and 1 elsewhere.
+
+    Attributes
+    ----------
+    flux_floor : list of float [nanomaggy]
+        0 where the images are not normalised.
+    unit : list of float [nanomaggy], or none where normalised
+    scale : list of float
+    """
+
+    flux_floor: list
+    unit: list
+    scale: list
+
+    @classmethod
+    def fit(cls, frame, modality: Modality, cutouts: Mapping, stretch_unit: str, n: int = 1024) -> "ImageScaling":
+        """From training galaxies: flux percentiles of all, pixel statistics of at most `n`, evenly chosen.
+
+        Parameters
+        ----------
+        stretch_unit : 'nanomaggy' or 'noise'
+            'nanomaggy': the paper's, every unit and scale 1. 'noise': the unit is the scatter of most pixels (1.4826
+            median|x - median|, the sky's), the scale the root mean square of the stretched pixels.
+        """
+        if stretch_unit not in STRETCHES:
+            raise InputError(f"stretch {stretch_unit!r} is unknown; known: {', '.join(STRETCHES)}")
+        floor = [f for images in modality.images for f in flux_floor(frame, images, modality)]
+        plain = cls(floor, [1.0] * modality.n_band, [1.0] * modality.n_band)
+        if stretch_unit == "nanomaggy":
+            return plain
+        pixels = unstretch(Stamps(frame, modality, cutouts, plain).read(evenly(len(frame), n))).transpose(0, 1).flatten(1)
+        unit = (1.4826 * (pixels - pixels.median(1, keepdim=True).values).abs().median(1).values).clamp_min(1e-12)
+        return cls(floor, unit.tolist(), stretch(pixels / unit[:, None]).square().mean(1).sqrt().clamp_min(1e-12).tolist())
+
+    def to_dict(self) -> dict:
+        """For JSON."""
+        return asdict(self)
+
+
+def evenly(n_galaxy: int, n: int) -> np.ndarray:
+    """At most `n` rows, evenly chosen."""
+    return np.unique(np.linspace(0, n_galaxy - 1, min(n, n_galaxy)).astype(int))
+
+
+def flux_floor(frame, images: Images, modality: Modality) -> list[float]:
+    """Least flux [nanomaggy] of each band that images are divided by; 0 without normalisation."""
+    if images.normalise not in ("none", "petro_flux"):
+        raise InputError(f"modality {modality.name}: images.normalise is {images.normalise!r}; known: none, petro_flux")
+    if not images.flux_columns:
+        return [0.0] * len(images.bands)
+    percentiles = [FLUX_PERCENTILE.get(band, OTHER_FLUX_PERCENTILE) for band in images.bands]
+    floor = [float(np.percentile(frame[name], q)) for name, q in zip(images.flux_columns, percentiles, strict=True)]
+    for name, value, q in zip(images.flux_columns, floor, percentiles, strict=True):
+        if value <= 0:
+            raise InputError(f"modality {modality.name}: the {q} percentile of {name} is {value:.3g} nanomaggy, and an image cannot be divided by it")
+    return floor
+
+
+class Stamps:
+    """Images of the galaxies of a catalogue, read when they are asked for.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Catalogue rows, each with an image in every store (`modalities.usable`).
+    modality : Modality
+    cutouts : mapping of str to galmass.images.store.Cutouts
+    scaling : ImageScaling
+    threads : int
+        How many read at a time. Threads and no processes: decompression leaves Python's lock, and no image is copied
+        from one process to another.
+    """
+
+    def __init__(self, frame, modality: Modality, cutouts: Mapping, scaling: ImageScaling, threads: int = 1):
+        self.modality, self.threads = modality, threads
+        self._sources = [opened(cutouts, images, modality) for images in modality.images]
+        wanted = frame["galaxy_id"].astype(str).to_numpy()
+        self.rows = [rows_of(wanted, source) for source in self._sources]
+        self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in self._sources]
+        floor, unit, scale = (np.array(x, np.float32) for x in (scaling.flux_floor, scaling.unit, scaling.scale))
+        self._divisor = np.ones((len(frame), modality.n_band), np.float32) * unit
+        for i, name in enumerate(name for images in modality.images for name in images.flux_columns or [""] * len(images.bands)):
+            self._divisor[:, i] *= np.maximum(frame[name].to_numpy(np.float32), floor[i]) if name else 1
+        self._scale = torch.from_numpy(scale)[:, None, None]
+        # a reader holds decoded chunks and is not made for two threads at a time
+        self._readers = [[source if i == 0 else store.open(source.path) for source in self._sources] for i in range(threads)]
+        self._pool = ThreadPoolExecutor(threads, "stamps") if threads > 1 else None
+
+    def __len__(self) -> int:
+        return len(self._divisor)
+
+    def chunk_of(self) -> np.ndarray:
+        """Which run of galaxies of the first store is decoded together with each galaxy, (n_galaxy,)."""
+        return self.rows[0] // store.CHUNK
+
+    def read(self, rows) -> Tensor:
+        """Images of catalogue rows (n,), float32 (n, n_band, n_pix, n_pix); rows in the order of the store are read fastest."""
+        rows = np.asarray(rows)
+        if self._pool is None or len(rows) < 2 * store.CHUNK:
+            return self._read(self._readers[0], rows)
+        parts = np.array_split(rows, self.threads)
+        return torch.cat(list(self._pool.map(self._read, self._readers, parts)))
+
+    def _read(self, readers: list, rows: np.ndarray) -> Tensor:
+        if not len(rows):
+            return torch.empty(0, self.modality.n_band, self.modality.n_pix, self.modality.n_pix)
+        out, first = [], 0
+        # a few at a time stay in the processor's cache; resampling comes last, in the units that the network sees
+        for piece in np.array_split(rows, -(-len(rows) // store.CHUNK)):
+            seen, first = [], 0
+            for images, reader, own in zip(self.modality.images, readers, self.rows, strict=True):
+                bands = slice(first, first := first + len(images.bands))
+                pixels = torch.from_numpy(cropped(reader.image(own[piece], images.bands), images.n_pix))
+                pixels = stretch(pixels / torch.from_numpy(self._divisor[piece, bands])[:, :, None, None]) / self._scale[bands]
+                seen.append(resampled(pixels, self.modality.n_pix))
+            out.append(torch.cat(seen, 1) if len(seen) > 1 else seen[0])
+        return torch.cat(out)
+
+
+def rows_of(galaxy_id: np.ndarray, source) -> np.ndarray:
+    """Row of each galaxy (n,) in a store; `InputError` names the first that it does not have."""
+    order = np.argsort(source.galaxy_id, kind="stable")
+    place = np.minimum(np.searchsorted(source.galaxy_id, galaxy_id, sorter=order), len(order) - 1)
+    rows = order[place]
+    lost = source.galaxy_id[rows] != galaxy_id
+    if lost.any():
+        raise InputError(f"{source.path} has no image of {lost.sum()} galaxies, the first of them {galaxy_id[lost][0]}; leave them out (usable)")
+    return rows
+
+
+def cropped(images: np.ndarray, n_pix: int) -> np.ndarray:
+    """The middle `n_pix` x `n_pix` pixels."""
+    edge = (images.shape[-1] - n_pix) // 2
+    return images[..., edge : edge + n_pix, edge : edge + n_pix]
+
+
+def resampled(images: Tensor, n_pix: int) -> Tensor:
+    """Images on a grid of `n_pix` x `n_pix` pixels over the same square, bilinear."""
+    return images if images.shape[-1] == n_pix else interpolate(images, size=(n_pix, n_pix), mode="bilinear", align_corners=False)
+
+
+def open_stores(modality: Modality, paths: Mapping) -> dict:
+    """The stores that a modality reads, opened: name -> galmass.images.store.Cutouts.
+
+    Parameters
+    ----------
+    paths : mapping of str to path
+        Where each store lies, by name; those that the modality does not read are left alone.
+    """
+    return {name: store.open(paths[name]) for name in dict.fromkeys(images.store for images in modality.images) if name in paths}
