@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from galmass.errors import InputError
+
 MAGIC = {"bzip2": b"BZh", "gzip": b"\x1f\x8b", "fits": b"SIMPLE  ="}
 WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!doctype html|<html|<head)", re.IGNORECASE)
 BZIP2_END = 0x177245385090  # 48 bits, then 32 bits of checksum and up to 7 of padding
@@ -46,7 +48,8 @@ class RemoteFile:
     magic : bytes
         What the file begins with.
     check : callable, optional
-        ``check(path)`` raises `ValueError`, with a reason, for a file that is not whole.
+        ``check(path)`` raises `ValueError`, with a reason, for a file that is not whole and may be so another time,
+        `InputError` where asking again does not help.
     release : str
         Data release, for the manifest.
     """
@@ -74,6 +77,8 @@ class RemoteFile:
         try:
             if self.check:
                 self.check(path)
+        except InputError:
+            raise
         except ValueError as error:
             return str(error)
         return ""

@@ -9,7 +9,7 @@ WISE_BANDS = ("w1", "w2", "w3")
 CLASSES = ("star-forming", "passive", "other")
 SPLITS = ("train", "validation", "test")
 WORDS = ("galaxy_id", "galaxy_class", "split")  # columns that hold no number
-ANSWERS = ("log_mass", "log_mass_err")  # columns that no network may see
+ANSWERS = ("log_mass", "log_mass_err", "log_mass_p16", "log_mass_p84")  # columns that no network may see
 
 
 def _per_band(name: str, unit: str, description: str, bands=BANDS) -> dict[str, Column]:
@@ -72,6 +72,14 @@ SDSS_FRAMES = {
     **_per_band("rowc", "pixel", "row of the centre in the {band} frame; the middle of the first pixel is 0.5"),
     **_per_band("colc", "pixel", "column of the centre in the {band} frame; the middle of the first pixel is 0.5"),
 }
+MAIN_GALAXY_SAMPLE = {
+    "log_mass_err": Column("dex", "half of the 16-84 % interval of the MPA-JHU mass"),
+    "log_mass_p16": Column("dex(solMass)", "16 % quantile of the MPA-JHU mass"),
+    "log_mass_p84": Column("dex(solMass)", "84 % quantile of the MPA-JHU mass"),
+    "z_err": Column("", "standard error of the redshift"),
+    "objid": Column("", "SDSS identifier of the object in the images"),
+    "specobjid": Column("", "SDSS identifier of the spectrum"),
+}
 # columns of COMMON and REST_FRAME that a simulation defines otherwise, and what only it knows
 MOCK = {
     "galaxy_id": Column("", "running number of the simulated galaxy"),
@@ -87,6 +95,7 @@ MOCK = {
 # one entry per `samples.<name>.source` of the configuration
 SOURCES: dict[str, dict[str, Column]] = {
     "kcorrect_gst": COMMON | SDSS | REST_FRAME | NEAR_INFRARED | ULTRAVIOLET,
+    "sdss_mgs": COMMON | SDSS | FLUXES | MORPHOLOGY | WISE | STAR_FORMATION | SDSS_FRAMES | MAIN_GALAXY_SAMPLE,
     "mock": COMMON | SDSS | REST_FRAME | FLUXES | MORPHOLOGY | WISE | STAR_FORMATION | MOCK,
 }
 
