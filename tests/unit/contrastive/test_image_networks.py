@@ -102,7 +102,7 @@ def test_paper_encoder_names_sizes_that_it_cannot_take(n_pix):
 
 
 def test_compact_names_sizes_that_it_cannot_take(image_options):
-    with pytest.raises(InputError, match="a multiple of 8 pixels, and images.n_pix is 20"):
+    with pytest.raises(InputError, match=r"a multiple of 8 pixels, and images.n_pix is 20"):
         ImageNetwork("compact", 2, 20, 3, EDGES, image_options)
 
 

@@ -208,7 +208,7 @@ def test_what_the_stores_do_not_have_is_named(frame, paths, images, message):
 
 def test_unknown_words_and_fluxes_that_cannot_divide(frame, paths):
     wrong = _modality(Images("optical", ("u",), 16, "total"))
-    with pytest.raises(InputError, match="images.normalise is 'total'; known: none, petro_flux"):
+    with pytest.raises(InputError, match=r"images.normalise is 'total'; known: none, petro_flux"):
         ImageScaling.fit(frame, wrong, open_stores(wrong, paths), "nanomaggy")
     with pytest.raises(InputError, match="stretch 'asinh' is unknown; known: nanomaggy, noise"):
         ImageScaling.fit(frame, PLAIN, open_stores(PLAIN, paths), "asinh")

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from galmass import devices, stores
 from galmass.contrastive.image_networks import ImageNetwork
-from galmass.contrastive.modalities import Images, Modality, Standardisation
+from galmass.contrastive.modalities import Modality, Standardisation
 from galmass.contrastive.networks import PhotometryNetwork
 from galmass.contrastive.stamps import ImageScaling, Stamps
 from galmass.errors import InputError
