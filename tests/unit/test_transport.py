@@ -18,7 +18,7 @@ from werkzeug import Response
 
 from galmass.errors import InputError
 from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, ended_bzip2, whole_bzip2, whole_fits, whole_gzip
-from galmass.transport import Answer, Gone, Policy, Transport
+from galmass.transport import Answer, Gone, Policy, Transport, policy_of
 
 RAW = bytes(range(256)) * 400
 CONTENT = bz2.compress(random.Random(5).randbytes(30_000))
@@ -141,6 +141,20 @@ def test_a_damaged_file_is_fetched_again(server, tmp_path, damage):
     fetch(server, archive, tmp_path / "frame", manifest)
     assert (tmp_path / "frame").read_bytes() == CONTENT
     assert len(archive.asked) == 2
+
+
+def test_a_file_of_another_release_is_fetched_again(server, tmp_path):
+    archive = Archive(whole)
+    for release in ("DR17", "DR17", "DR18"):
+        fetch(server, archive, tmp_path / "frame", Manifest(tmp_path / "manifest.jsonl"), release=release)
+    assert len(archive.asked) == 2
+    assert Manifest(tmp_path / "manifest.jsonl").get(tmp_path / "frame")["release"] == "DR18"
+
+
+def test_policy_of_one_archive():
+    options = {"offline": False, "timeout_s": 30.0, "parallel": 4, "skyserver": {"timeout_s": 660.0, "requests_per_minute": 30.0, "parallel": 1}}
+    assert policy_of(options, "sas") == Policy(timeout_s=30.0, parallel=4)
+    assert policy_of(options, "skyserver") == Policy(timeout_s=660.0, requests_per_minute=30.0)
 
 
 # --- every fault of the list ends in the right bytes ... -------------------------------------------------------------------

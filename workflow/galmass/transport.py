@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import threading
 import time
@@ -13,9 +12,10 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,14 +23,14 @@ from types import SimpleNamespace
 import requests
 import urllib3
 
-from galmass import logs, stores
+from galmass import logs, parts, stores
 from galmass.errors import InputError
-from galmass.integrity import BLOCK, WEB_PAGE, Manifest, RemoteFile, Request, file_hash
+from galmass.integrity import BLOCK, Manifest, RemoteFile, Request, file_hash
+from galmass.parts import Answer, TryAgain
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # worth another attempt
 MOVED = (301, 302, 303, 307, 308)
 SHOWN = 200  # bytes of a refusal in the error message
-ENOUGH = 16  # bytes that tell a web page from a file
 LONG = 2**25  # bytes; such a download has its own progress bar
 # requests' errors, time-outs and resets are OSErrors
 NETWORK_ERRORS = (OSError, HTTPException, urllib3.exceptions.HTTPError)
@@ -58,25 +58,14 @@ class Policy:
     mirror: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server says: status, headers (lower case) and the body in pieces."""
-
-    status: int
-    headers: dict = field(default_factory=dict)
-    chunks: Iterable[bytes] = ()
+def policy_of(options: Mapping, archive: str) -> Policy:
+    """Policy for an archive: the plain keys of the section ``archives`` of the configuration, and over them those under the archive's name."""
+    common = {key: value for key, value in options.items() if not isinstance(value, Mapping)}
+    return Policy(**common | options.get(archive, {}))
 
 
 class Gone(InputError):
     """An archive does not have what was asked for (status 404 or 410)."""
-
-
-class _TryAgain(Exception):
-    """What went wrong, worth another attempt after `pause` seconds."""
-
-    def __init__(self, reason: str, pause: float = 0.0):
-        super().__init__(reason)
-        self.pause = pause
 
 
 class Transport:
@@ -107,11 +96,11 @@ class Transport:
             body = b"".join(self._watched(answer.chunks))
             length = answer.headers.get("content-length", "")
             if length.isdigit() and len(body) != int(length):
-                raise _TryAgain(f"{len(body)} of {length} bytes came")
+                raise TryAgain(f"{len(body)} of {length} bytes came")
             try:
                 return parse(body)
             except ValueError as error:
-                raise _TryAgain(str(error)) from error
+                raise TryAgain(str(error)) from error
 
         return self._persistently(url, attempt)
 
@@ -186,8 +175,8 @@ class Transport:
         """Where the mirror would have it; queries are not mirrored."""
         if not self.policy.mirror or request.params or request.data or request.files:
             return None
-        parts = urllib.parse.urlsplit(request.url)
-        return f"{self.policy.mirror.rstrip('/')}/{parts.hostname}{parts.path}"
+        address = urllib.parse.urlsplit(request.url)
+        return f"{self.policy.mirror.rstrip('/')}/{address.hostname}{address.path}"
 
     def _download(self, remote: RemoteFile, path: Path) -> None:
         """Download to `path` by way of a ``.part`` beside it."""
@@ -195,35 +184,18 @@ class Transport:
         part = path.with_name(f"{path.name}.{key}.part")
 
         def attempt() -> None:
-            self._extend(part, remote, path.name)
+            parts.extend(part, remote, self._open, self._watched, partial(_bar, path.name))
             fault = remote.fault(part)
             if fault:
-                _discard(part)  # nothing in it can be trusted
-                raise _TryAgain(fault)
+                parts.discard(part)  # nothing in it can be trusted
+                raise TryAgain(fault)
 
         self._persistently(remote.url, attempt)
         os.replace(part, path)
-        _discard(part)
-
-    def _extend(self, part: Path, remote: RemoteFile, name: str) -> None:
-        """Append to `part` what is missing; `_TryAgain` where less than that comes."""
-        note = _read_note(part)
-        done = _usable(part, remote, note)
-        if done and done == (remote.size or note.get("size")):
-            return
-        answer = self._open(replace(remote.request, start=done, validator=note.get("validator", "") if done else ""))
-        resumed = _goes_on(answer, done)
-        done = done if resumed else 0
-        size = remote.size or _announced(answer, done)
-        _write_note(part, answer, size)
-        with open(part, "ab" if resumed else "wb") as file, _bar(size, done, name) as bar:
-            for chunk in _judged(self._watched(answer.chunks), remote, answer, done):
-                file.write(chunk)
-                bar.update(len(chunk))
-        _confirm(part, size, answer, remote)
+        parts.discard(part)
 
     def _open(self, request: Request) -> Answer:
-        """A good answer, after up to five moves; busy servers raise `_TryAgain`."""
+        """A good answer, after up to five moves; busy servers raise `TryAgain`."""
         for _ in range(5):
             self._wait_for_turn()
             answer = self._send(request)
@@ -232,7 +204,7 @@ class Transport:
             if answer.status in MOVED and "location" in answer.headers:
                 request = _moved(request, answer)
             elif answer.status in BUSY:
-                raise _TryAgain(f"status {answer.status}", _seconds(answer.headers.get("retry-after", "")))
+                raise TryAgain(f"status {answer.status}", _seconds(answer.headers.get("retry-after", "")))
             elif answer.status == 416 and request.start:  # what lies beyond the end cannot be had: it is another file than before
                 request = replace(request, start=0, validator="")
             else:
@@ -249,7 +221,7 @@ class Transport:
             self._sleep(pause)
 
     def _watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The chunks; `_TryAgain` where fewer bytes come than the policy bears, for a time-out never ends a slow drip."""
+        """The chunks; `TryAgain` where fewer bytes come than the policy bears, for a time-out never ends a slow drip."""
         since, count = self._clock(), 0
         for chunk in chunks:
             yield chunk
@@ -257,7 +229,7 @@ class Transport:
             waited = self._clock() - since
             if waited > self.policy.patience_s:
                 if count < self.policy.slowest_bytes_per_s * waited:
-                    raise _TryAgain(f"{count} bytes came in {waited:.1f} s")
+                    raise TryAgain(f"{count} bytes came in {waited:.1f} s")
                 since, count = self._clock(), 0
 
     def _persistently(self, what: str, attempt: Callable):
@@ -265,7 +237,7 @@ class Transport:
         for count in range(self.policy.attempts):
             try:
                 return attempt()
-            except (_TryAgain, *NETWORK_ERRORS) as error:
+            except (TryAgain, *NETWORK_ERRORS) as error:
                 if _of_the_disk(error):
                     raise
                 reason = str(error) or type(error).__name__
@@ -360,75 +332,11 @@ def _of_the_disk(error: Exception) -> bool:
     return isinstance(error, OSError) and (error.errno in DISK_ERRORS or isinstance(error.filename, str | os.PathLike))
 
 
-def _usable(part: Path, remote: RemoteFile, note: Mapping) -> int:
-    """Bytes of `part` that a download may go on from; the rest is taken away."""
-    done = part.stat().st_size if part.exists() else 0
-    size = remote.size or note.get("size")
-    if done and size and done <= size and (remote.md5 or note.get("validator")):
-        return done
-    _discard(part)
-    return 0
-
-
-def _goes_on(answer: Answer, done: int) -> bool:
-    """Whether the answer goes on from byte `done`."""
-    if answer.status != 206:
-        return False
-    came = answer.headers.get("content-range", f"bytes {done}-")
-    if not came.startswith(f"bytes {done}-"):
-        raise _TryAgain(f"bytes from {done} were asked for, {came} came")
-    return True
-
-
-def _announced(answer: Answer, done: int) -> int | None:
-    """Size of the whole file by the headers [bytes]."""
-    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("content-range", ""))
-    if answer.status == 206 and total:
-        return int(total[1])
-    length = answer.headers.get("content-length", "")
-    return done + int(length) if length.isdigit() else None
-
-
-def _judged(chunks: Iterable[bytes], remote: RemoteFile, answer: Answer, done: int) -> Iterator[bytes]:
-    """The chunks, if the first bytes are those of such a file."""
-    head = None if done else b""
-    for chunk in chunks:
-        if head is None:
-            yield chunk
-            continue
-        head += chunk
-        if len(head) >= ENOUGH:
-            _judge(head, remote, answer)
-            yield head
-            head = None
-    if head:
-        _judge(head, remote, answer)
-        yield head
-
-
-def _judge(head: bytes, remote: RemoteFile, answer: Answer) -> None:
-    # a server may call the answer to a query text/html and still give it; a file never is one
-    called_so = answer.headers.get("content-type", "").startswith("text/html") and not (remote.check or remote.magic)
-    if called_so or WEB_PAGE.match(head):
-        raise _TryAgain(f"a web page came in place of the file: {head[:60]!r}")
-    if not head.startswith(remote.magic):
-        raise _TryAgain(f"it begins with {head[:ENOUGH]!r}, not with {remote.magic!r}")
-
-
-def _confirm(part: Path, size: int | None, answer: Answer, remote: RemoteFile) -> None:
-    """Compare the size with what was announced."""
-    came = part.stat().st_size
-    if size is not None and came != size:
-        raise _TryAgain(f"{came} of {size} bytes came")
-    if not came:
-        raise _TryAgain("an empty answer came")
-    if size is None and "chunked" not in answer.headers.get("transfer-encoding", "") and not (remote.check or remote.md5):
-        raise _TryAgain("the server does not say how long it is, so that nobody knows whether it is whole")
-
-
 def _intact(remote: RemoteFile, path: Path, noted: Mapping) -> bool:
-    """Whether the file is there and the one that is wanted."""
-    return path.exists() and (not noted or file_hash(path, "sha256") == noted["sha256"]) and not remote.fault(path)
+    """Whether the file is there, the one that is noted, of the right release, and whole."""
+    if not path.exists() or (noted and noted["release"] != remote.release):
+        return False
+    return (not noted or file_hash(path, "sha256") == noted["sha256"]) and not remote.fault(path)
 
 
 def _copy(remote: RemoteFile, source: Path, path: Path) -> None:
@@ -440,32 +348,8 @@ def _copy(remote: RemoteFile, source: Path, path: Path) -> None:
         shutil.copyfile(source, part)
 
 
-def _bar(size: int | None, done: int, name: str):
+def _bar(name: str, size: int | None, done: int):
     """A progress bar for a long download."""
     if size and size > LONG:
         return logs.progress(size, done, f"download {name} [bytes]")
     return nullcontext(SimpleNamespace(update=lambda n: None))
-
-
-def _read_note(part: Path) -> dict:
-    """Size and validator of what `part` is a piece of, by the answer that began it."""
-    try:
-        return json.loads(_note_path(part).read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _write_note(part: Path, answer: Answer, size: int | None) -> None:
-    tag = answer.headers.get("etag", "")
-    # a weak ETag promises the same meaning, not the same bytes
-    validator = tag if tag and not tag.startswith("W/") else answer.headers.get("last-modified", "")
-    _note_path(part).write_text(json.dumps({"size": size, "validator": validator}))
-
-
-def _note_path(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note_path(part).unlink(missing_ok=True)

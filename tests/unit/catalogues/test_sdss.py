@@ -17,7 +17,6 @@ OPTIONS = {
     "query": LIMITS | {"release": 17},
     "redshift": [0.005, 0.4],
     "max_petro_mag_err": {"u": 2.0, "g": 0.3, "r": 0.3, "i": 0.3, "z": 0.3},
-    "mass_range": [6.0, 12.5],
     "wise": {"radius_arcsec": 3.0, "batch": 100},
     "classes": {"ssfr_star_forming": -10.8, "ssfr_passive": -11.8},
     "max_galaxies": 1000,
@@ -101,11 +100,11 @@ def test_cuts_are_counted_in_order_and_add_up():
     raw.loc[1, "z"], raw.loc[2, "zWarning"] = 0.41, 4
     raw.loc[3, "objid"], raw.loc[[3, 4], "zErr"] = raw.loc[4, "objid"], [2e-5, 1e-5]  # two spectra of one object: the better one stays
     raw.loc[5, "petroFlux_u"], raw.loc[6, "petroFluxIvar_g"] = -0.1, (0.4 * raw.loc[6, "petroFlux_g"]) ** -2
-    raw.loc[7, "extinction_r"], raw.loc[8, "lgm_tot_p50"], raw.loc[9, "lgm_tot_p50"] = -9999.0, -9999.0, 5.9
+    raw.loc[7, "extinction_r"], raw.loc[8, "lgm_tot_p50"] = -9999.0, -9999.0
     raw.loc[11, ["ra", "dec"]] = raw.loc[10, ["ra", "dec"]]
     frame, notes = sdss.build(raw, found(), None, OPTIONS)
     removed = {count["cut"]: count["removed"] for count in notes["cuts"] if count["removed"]}
-    assert list(removed.values()) == [1] * 9
+    assert list(removed.values()) == [1] * 8
     for part, cut in zip(
         (
             "redshift outside",
@@ -115,7 +114,6 @@ def test_cuts_are_counted_in_order_and_add_up():
             "error in g above 0.3",
             "extinction",
             "no MPA-JHU",
-            "mass outside 6.0 to 12.5",
             "repeated",
         ),
         removed,
@@ -124,8 +122,8 @@ def test_cuts_are_counted_in_order_and_add_up():
         assert part in cut
     left = [60, *(count["left"] for count in notes["cuts"])]
     assert all(before - count["removed"] == after for before, after, count in zip(left[:-1], left[1:], notes["cuts"], strict=True))
-    assert len(frame) == left[-1] == 51
-    assert sorted(set(raw["specobjid"]) - set(frame["specobjid"])) == sorted(raw["specobjid"].iloc[[1, 2, 3, 5, 6, 7, 8, 9, 11]])
+    assert len(frame) == left[-1] == 52
+    assert sorted(set(raw["specobjid"]) - set(frame["specobjid"])) == sorted(raw["specobjid"].iloc[[1, 2, 3, 5, 6, 7, 8, 11]])
 
 
 def test_no_galaxy_left():
@@ -163,6 +161,17 @@ def test_build_is_determined_by_the_seed():
     first, again, other = (sdss.build(RAW, found(), None, options | {"seed": seed})[0] for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     assert set(first["galaxy_id"]) != set(other["galaxy_id"])
+
+
+def test_table_is_written_with_units(tmp_path):
+    from galmass import stores
+
+    frame, notes = sdss.build(RAW, found(), vagc(), OPTIONS)
+    stores.write_table(tmp_path / "galaxies.parquet", frame, columns_of("sdss_mgs"), notes)
+    again = stores.read_table(tmp_path / "galaxies.parquet")
+    np.testing.assert_array_equal(again["specobjid"], frame["specobjid"])  # all digits
+    np.testing.assert_array_equal(again["mag_w3_limit"], frame["mag_w3_limit"])
+    assert stores.table_metadata(tmp_path / "galaxies.parquet")["wise"] == notes["wise"]
 
 
 def test_no_network_may_see_the_mass():

@@ -81,6 +81,25 @@ def test_columns_of_a_query():
     assert len(skyserver.columns_of(skyserver.rows_sql(LIMITS))) == len(set(skyserver.columns_of(skyserver.rows_sql(LIMITS)))) == 77
 
 
+def test_every_column_has_its_label():
+    from astropy.units import Unit
+
+    labels = skyserver.labels(skyserver.rows_sql(LIMITS))
+    assert list(labels) == list(TABLE)
+    known = {
+        "ra": "deg",
+        "petroFlux_u": "nmgy",
+        "petroFluxIvar_u": "nmgy-2",
+        "lgm_tot_p2p5": "dex(solMass)",
+        "specsfr_tot_p50": "dex(1/yr)",
+        "rowc_z": "pixel",
+        "z": "",
+    }
+    assert {name: labels[name].unit for name in known} == known
+    for label in labels.values():
+        Unit(label.unit)
+
+
 def test_query_is_that_of_astroquery(server):
     from astroquery.sdss import SDSS
 

@@ -96,10 +96,9 @@ def quality_cuts(frame: pd.DataFrame, options: Mapping) -> dict[str, np.ndarray]
     frame : DataFrame
         As `measured` gives it.
     options : mapping
-        ``redshift`` (two limits), ``max_petro_mag_err`` by band [mag], ``mass_range`` (two limits [dex]).
+        ``redshift`` (two limits), ``max_petro_mag_err`` by band [mag].
     """
     low, high = options["redshift"]
-    lightest, heaviest = options["mass_range"]
     best = frame.sort_values(["z_err", "specobjid"], kind="stable").drop_duplicates("objid").index
     cuts = {
         f"redshift outside {low} to {high}": frame["z"].between(low, high).to_numpy(),
@@ -112,7 +111,6 @@ def quality_cuts(frame: pd.DataFrame, options: Mapping) -> dict[str, np.ndarray]
         cuts[f"Petrosian magnitude error in {band} above {limit} mag"] = (frame[f"petro_mag_err_{band}"] <= limit).to_numpy()
     cuts["no Galactic extinction"] = frame[[f"petro_mag_dered_{b}" for b in BANDS]].notna().all(axis=1).to_numpy()
     cuts["no MPA-JHU mass"] = frame["log_mass"].notna().to_numpy()
-    cuts[f"mass outside {lightest} to {heaviest} dex"] = frame["log_mass"].between(lightest, heaviest).to_numpy()
     cuts["position repeated"] = ~frame["galaxy_id"].duplicated().to_numpy()
     return cuts
 

@@ -12,6 +12,7 @@ import pandas as pd
 from galmass import stores
 from galmass.errors import InputError
 from galmass.integrity import Manifest, RemoteFile, Request
+from galmass.stores import Column
 from galmass.transport import Transport
 
 SQL = Path(__file__).parent / "sql"
@@ -19,6 +20,23 @@ MOST_ROWS = 500_000  # of an answer; the server cuts what is more in silence
 FIRST_LINE = b"#Table1"
 WISE_JOINS = "JOIN wise_xmatch AS x ON x.sdss_objid = p.objID JOIN wise_allsky AS w ON w.cntr = x.wise_cntr"
 WHOLE_SKY = ""
+UNITS = {
+    "ra": "deg",
+    "dec": "deg",
+    "mjd": "d",
+    "rowc": "pixel",
+    "colc": "pixel",
+    "petroFlux": "nmgy",
+    "modelFlux": "nmgy",
+    "petroFluxIvar": "nmgy-2",
+    "modelFluxIvar": "nmgy-2",
+    "petroR50": "arcsec",
+    "petroR90": "arcsec",
+    "extinction": "mag",
+    "lgm_tot": "dex(solMass)",
+    "sfr_tot": "dex(solMass/yr)",
+    "specsfr_tot": "dex(1/yr)",
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,11 @@ def columns_of(text: str) -> list[str]:
     """Names of the columns that a query gives, in its order."""
     clause = re.search(r"SELECT\s(.*?)\sFROM\s", re.sub(r"--.*", "", text), re.DOTALL)[1]
     return [item.split(" AS ")[-1].split(".")[-1].strip() for item in clause.split(",")]
+
+
+def labels(text: str) -> dict[str, Column]:
+    """Unit and origin of the columns of a query, for `galmass.stores.write_table`."""
+    return {name: Column(UNITS.get(re.sub(r"_([ugriz]|p\w+)$", "", name), ""), f"SkyServer's {name}, as it came") for name in columns_of(text)}
 
 
 def query(text: str, release: int, n: int | None = None) -> RemoteFile:

@@ -6,9 +6,16 @@ import numpy as np
 import pandas as pd
 
 from galmass.catalogues.schema import WISE_BANDS
+from galmass.stores import Column
 
 FAINTEST = 30.0  # mag; archives write 99, 9999 or -9999 where there is nothing
-MATCH_COLUMNS = ("galaxy", "separation_arcsec", *(f"{b}{name}" for b in WISE_BANDS for name in ("mpro", "sigmpro")))
+MATCHES = {
+    "galaxy": Column("", "row of the galaxy in the table of galaxies"),
+    "separation_arcsec": Column("arcsec", "between the galaxy and the WISE source"),
+    **{f"{b}mpro": Column("mag", f"{b} magnitude of the profile fit (Vega); a 95 % limit where there is no {b}sigmpro") for b in WISE_BANDS},
+    **{f"{b}sigmpro": Column("mag", f"standard error of {b}mpro") for b in WISE_BANDS},
+}
+MATCH_COLUMNS = tuple(MATCHES)
 
 
 def separation(ra, dec, other_ra, other_dec) -> np.ndarray:
