@@ -9,7 +9,8 @@ import torch
 from galmass import stores
 from galmass.contrastive import models, training
 from galmass.contrastive.modalities import Images, Modality, bin_edges
-from galmass.contrastive.stamps import Stamps, open_stores
+from galmass.contrastive.sources import open_stores
+from galmass.contrastive.stamps import Stamps
 from galmass.errors import InputError
 from galmass.images import store
 
@@ -173,9 +174,7 @@ def test_other_images_start_the_training_afresh(run, frame, cutouts, image_optio
     run(image_options | {"max_steps": 5}, tmp_path)
     other = store.open(cutouts["optical"].path)
     other.sha256 = other.sha256 | {"image": ["other"]}
-    training.train(
-        frame[:N_TRAIN], frame[N_TRAIN:], MODALITIES["Iopt"], EDGES, image_options | {"max_steps": 5}, 3, tmp_path, cutouts={"optical": other}
-    )
+    training.train(frame[:N_TRAIN], frame[N_TRAIN:], MODALITIES["Iopt"], EDGES, image_options | {"max_steps": 5}, 3, tmp_path, cutouts={"optical": other})
     assert len(list(tmp_path.glob("*/last.ckpt"))) == 2
 
 

@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from galmass import stores
 from galmass.contrastive.modalities import Images, Modality, usable
-from galmass.contrastive.stamps import ImageScaling, Stamps, evenly, open_stores, resampled, stretch, turned, unstretch
+from galmass.contrastive.sources import evenly, open_stores
+from galmass.contrastive.stamps import ImageScaling, Stamps, resampled, stretch, turned, unstretch
 from galmass.errors import InputError
 from galmass.images import store
 

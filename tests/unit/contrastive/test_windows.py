@@ -9,7 +9,8 @@ import torch
 
 from galmass import stores
 from galmass.contrastive.modalities import Images, Modality, Standardisation, bin_edges, bin_index
-from galmass.contrastive.stamps import ImageScaling, Stamps, open_stores, turned
+from galmass.contrastive.sources import open_stores
+from galmass.contrastive.stamps import ImageScaling, Stamps, turned
 from galmass.contrastive.windows import ImageBatches, ImageBlocks, Order, Steps, datasets, loaders, oriented
 from galmass.errors import InputError
 from galmass.images import store

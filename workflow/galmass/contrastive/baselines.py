@@ -1,10 +1,12 @@
 """Baselines on the same inputs and split: ridge regression and gradient boosting, with densities.
 
+Instead of images they are given aperture magnitudes measured on them (`apertures`).
+
 Each gives a mean and a scale per galaxy; its density is the distribution of standardised residuals of
 training galaxies that the regressor did not see (three-fold cross-fitting), shifted and stretched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from galmass.contrastive import apertures
 from galmass.contrastive.modalities import Modality
 from galmass.stores import Column
 
@@ -50,7 +53,8 @@ class Forecast:
 
 def with_colours(values) -> np.ndarray:
     """All differences of two magnitudes, (n_galaxy, n_value (n_value - 1) / 2)."""
-    return np.stack([values[:, i] - values[:, j] for i, j in combinations(range(values.shape[1]), 2)], axis=1)
+    pairs = list(combinations(range(values.shape[1]), 2))
+    return np.stack([values[:, i] - values[:, j] for i, j in pairs], axis=1) if pairs else np.empty((len(values), 0))
 
 
 def inputs(name: str, frame, modality: Modality) -> np.ndarray:
@@ -90,8 +94,15 @@ def fit(name: str, training, modality: Modality, seed: int) -> Callable[..., For
     return forecast
 
 
-def table(training, test, modality: Modality, seed: int, threads: int) -> tuple[pd.DataFrame, dict[str, Column]]:
-    """Forecasts and scores of all baselines for the test galaxies, and the labels of the columns."""
+def table(training, test, modality: Modality, seed: int, threads: int, cutouts: Mapping | None = None) -> tuple[pd.DataFrame, dict[str, Column]]:
+    """Forecasts and scores of all baselines for the test galaxies, and the labels of the columns.
+
+    Parameters
+    ----------
+    cutouts : mapping of str to galmass.images.store.Cutouts, optional
+        Open stores of the images, where the modality has some (`sources.open_stores`).
+    """
+    (training, test), modality = apertures.measured([training, test], modality, cutouts)
     truth = test["log_mass"].to_numpy(float)
     values = {"galaxy_id": test["galaxy_id"].to_numpy()}
     columns = {"galaxy_id": Column("", "as in galaxies.parquet")}

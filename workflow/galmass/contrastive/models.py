@@ -37,7 +37,7 @@ class Model:
         Parameters
         ----------
         cutouts : mapping of str to galmass.images.store.Cutouts, optional
-            Open stores of the images, where the modality has some (`stamps.open_stores`).
+            Open stores of the images, where the modality has some (`sources.open_stores`).
         """
         network, device = self.network.eval(), devices.best_device()
         network.to(device)

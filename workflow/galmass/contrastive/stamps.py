@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from galmass.contrastive.modalities import Images, Modality, opened
+from galmass.contrastive.modalities import Modality, opened
+from galmass.contrastive.sources import cropped, evenly, flux_floor, fluxes, rows_of
 from galmass.errors import InputError
 from galmass.images import store
 
 N_ORIENTATION = 8  # quarter turns, each mirrored or not
-FLUX_PERCENTILE = {"u": 2.0}  # of the training galaxies; fluxes below are taken to be that large (arXiv 2509.23901)
-OTHER_FLUX_PERCENTILE = 0.1
 STRETCHES = ("nanomaggy", "noise")
 
 
@@ -83,25 +82,6 @@ class ImageScaling:
         return asdict(self)
 
 
-def evenly(n_galaxy: int, n: int) -> np.ndarray:
-    """At most `n` rows, evenly chosen."""
-    return np.unique(np.linspace(0, n_galaxy - 1, min(n, n_galaxy)).astype(int))
-
-
-def flux_floor(frame, images: Images, modality: Modality) -> list[float]:
-    """Least flux [nanomaggy] of each band that images are divided by; 0 without normalisation."""
-    if images.normalise not in ("none", "petro_flux"):
-        raise InputError(f"modality {modality.name}: images.normalise is {images.normalise!r}; known: none, petro_flux")
-    if not images.flux_columns:
-        return [0.0] * len(images.bands)
-    percentiles = [FLUX_PERCENTILE.get(band, OTHER_FLUX_PERCENTILE) for band in images.bands]
-    floor = [float(np.percentile(frame[name], q)) for name, q in zip(images.flux_columns, percentiles, strict=True)]
-    for name, value, q in zip(images.flux_columns, floor, percentiles, strict=True):
-        if value <= 0:
-            raise InputError(f"modality {modality.name}: the {q} percentile of {name} is {value:.3g} nanomaggy, and an image cannot be divided by it")
-    return floor
-
-
 class Stamps:
     """Images of the galaxies of a catalogue, read when they are asked for.
 
@@ -124,9 +104,8 @@ class Stamps:
         self.rows = [rows_of(wanted, source) for source in self._sources]
         self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in self._sources]
         floor, unit, scale = (np.array(x, np.float32) for x in (scaling.flux_floor, scaling.unit, scaling.scale))
-        self._divisor = np.ones((len(frame), modality.n_band), np.float32) * unit
-        for i, name in enumerate(name for images in modality.images for name in images.flux_columns or [""] * len(images.bands)):
-            self._divisor[:, i] *= np.maximum(frame[name].to_numpy(np.float32), floor[i]) if name else 1
+        floors = np.split(floor, np.cumsum([len(images.bands) for images in modality.images])[:-1])
+        self._divisor = unit * np.hstack([fluxes(frame, images, own) for images, own in zip(modality.images, floors, strict=True)])
         self._scale = torch.from_numpy(scale)[:, None, None]
         # a reader holds decoded chunks and is not made for two threads at a time
         self._readers = [[source if i == 0 else store.open(source.path) for source in self._sources] for i in range(threads)]
@@ -163,34 +142,6 @@ class Stamps:
         return torch.cat(out)
 
 
-def rows_of(galaxy_id: np.ndarray, source) -> np.ndarray:
-    """Row of each galaxy (n,) in a store; `InputError` names the first that it does not have."""
-    order = np.argsort(source.galaxy_id, kind="stable")
-    place = np.minimum(np.searchsorted(source.galaxy_id, galaxy_id, sorter=order), len(order) - 1)
-    rows = order[place]
-    lost = source.galaxy_id[rows] != galaxy_id
-    if lost.any():
-        raise InputError(f"{source.path} has no image of {lost.sum()} galaxies, the first of them {galaxy_id[lost][0]}; leave them out (usable)")
-    return rows
-
-
-def cropped(images: np.ndarray, n_pix: int) -> np.ndarray:
-    """The middle `n_pix` x `n_pix` pixels."""
-    edge = (images.shape[-1] - n_pix) // 2
-    return images[..., edge : edge + n_pix, edge : edge + n_pix]
-
-
 def resampled(images: Tensor, n_pix: int) -> Tensor:
     """Images on a grid of `n_pix` x `n_pix` pixels over the same square, bilinear."""
     return images if images.shape[-1] == n_pix else interpolate(images, size=(n_pix, n_pix), mode="bilinear", align_corners=False)
-
-
-def open_stores(modality: Modality, paths: Mapping) -> dict:
-    """The stores that a modality reads, opened: name -> galmass.images.store.Cutouts.
-
-    Parameters
-    ----------
-    paths : mapping of str to path
-        Where each store lies, by name; those that the modality does not read are left alone.
-    """
-    return {name: store.open(paths[name]) for name in dict.fromkeys(images.store for images in modality.images) if name in paths}

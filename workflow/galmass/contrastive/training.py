@@ -19,7 +19,8 @@ from galmass.contrastive.data import galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
 from galmass.contrastive.modalities import Modality, Standardisation
 from galmass.contrastive.models import Model, build_network, options_of
-from galmass.contrastive.stamps import ImageScaling, evenly
+from galmass.contrastive.sources import evenly
+from galmass.contrastive.stamps import ImageScaling
 from galmass.errors import InputError
 
 
@@ -165,7 +166,7 @@ def train(
     code : str
         Digest of the code, part of what a checkpoint must agree with.
     cutouts : mapping of str to galmass.images.store.Cutouts, optional
-        Open stores of the images, where the modality has some (`stamps.open_stores`).
+        Open stores of the images, where the modality has some (`sources.open_stores`).
 
     Returns
     -------
