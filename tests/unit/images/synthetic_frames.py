@@ -42,12 +42,14 @@ class Source:
 
 def image(sources, celestial: WCS, shape=SHAPE) -> np.ndarray:
     """Flux per pixel at the middle of the pixels, [nanomaggy]."""
-    y, x = np.indices(shape)
     total, scale = np.zeros(shape), np.sqrt(abs(np.linalg.det(celestial.wcs.cd))) * 3600
     for s in sources:
         x0, y0 = celestial.wcs_world2pix(s.ra, s.dec, 0)
         width = s.sigma / scale
-        total += s.flux * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * width**2)) / (2 * np.pi * width**2)
+        profile = [np.exp(-((np.arange(n) - centre) ** 2) / (2 * width**2)) for n, centre in zip(shape, (y0, x0), strict=True)]
+        (top, bottom), (left, right) = ((max(0, int(c - 9 * width)), max(0, int(c + 9 * width))) for c in (y0, x0))
+        part = np.outer(profile[0][top:bottom], profile[1][left:right])
+        total[top:bottom, left:right] += s.flux * part / (2 * np.pi * width**2)
     return total
 
 

@@ -38,21 +38,23 @@ def sources(frame: Frame) -> pd.DataFrame:
     image, gaps = np.ascontiguousarray(image, np.float32), inverse_variance == 0
     image[gaps] = 0
     error = 1 / np.sqrt(np.where(gaps, 1, inverse_variance))
-    found = sep.extract(image, _THRESHOLD, err=error, mask=gaps, minarea=_MIN_AREA)
+    found, segments = sep.extract(image, _THRESHOLD, err=error, mask=gaps, minarea=_MIN_AREA, segmentation_map=True)
+    found, number = found[found["b"] > 0], np.flatnonzero(found["b"] > 0) + 1
     x, y, a, b, theta = (found[name] for name in ("x", "y", "a", "b", "theta"))
-    kron, _ = sep.kron_radius(image, x, y, a, b, theta, 6.0, mask=gaps)
+    others = {"mask": gaps, "segmap": segments}  # the pixels of neighbours do not count
+    kron, _ = sep.kron_radius(image, x, y, a, b, theta, 6.0, seg_id=number, **others)
     # Kron's radius of small sources is noise: not less than 3.5 axes, as SExtractor has it
     radius = np.maximum(2.5 * np.nan_to_num(kron), 3.5)
-    flux, error, _ = sep.sum_ellipse(image, x, y, a, b, theta, radius, err=error, mask=gaps)
-    good = (flux > 0) & (b > 0)
-    radii, _ = sep.flux_radius(image, x[good], y[good], 6 * a[good], [0.5, 0.9], normflux=flux[good], mask=gaps)
+    flux, error, _ = sep.sum_ellipse(image, x, y, a, b, theta, radius, err=error, seg_id=number, **others)
+    good = flux > 0
+    radii, _ = sep.flux_radius(image, x[good], y[good], 6 * a[good], [0.5, 0.9], normflux=flux[good], seg_id=number[good], **others)
     values = {
         "x": x[good],
         "y": y[good],
         "kron_mag_r": 22.5 - 2.5 * np.log10(flux[good]),
         "r50_r": radii[:, 0] * PIXEL_SCALE,
         "r90_r": radii[:, 1] * PIXEL_SCALE,
-        "axis_ratio_r": b[good] / a[good],
+        "axis_ratio_r": (b / a)[good],
         "signal_to_noise": flux[good] / error[good],
     }
     return pd.DataFrame(values)
