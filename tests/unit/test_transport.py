@@ -401,6 +401,17 @@ def test_no_json(server, body):
         Transport(Policy(**QUICK), sleep=lambda s: None).read_json(server.url_for("/json"))
 
 
+def test_text_that_is_packed_unasked(server, tmp_path):
+    server.expect_request("/json").respond_with_data(gzip.compress(b'{"n": 3}'), content_type="application/json", headers={"Content-Encoding": "gzip"})
+    assert Transport(Policy(**QUICK)).read_json(server.url_for("/json")) == {"n": 3}
+    Transport(Policy(**QUICK)).fetch(RemoteFile(Request(server.url_for("/json"))), tmp_path / "answer")
+    assert (tmp_path / "answer").read_bytes() == b'{"n": 3}'
+    # a file that is packed stays so, whatever the server says about it
+    server.expect_request("/file.gz").respond_with_data(gzip.compress(RAW), content_type="application/x-gzip", headers={"Content-Encoding": "gzip"})
+    Transport(Policy(**QUICK)).fetch(RemoteFile(Request(server.url_for("/file.gz")), check=whole_gzip), tmp_path / "file.gz")
+    assert gzip.decompress((tmp_path / "file.gz").read_bytes()) == RAW
+
+
 def test_query_is_posted_and_redirected_as_browsers_do(server, tmp_path):
     def moved(request):
         assert request.form.to_dict() == {"QUERY": "SELECT 1"}

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import threading
 import time
@@ -31,6 +32,7 @@ from galmass.parts import Answer, TryAgain
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # worth another attempt
 MOVED = (301, 302, 303, 307, 308)
 SHOWN = 200  # bytes of a refusal in the error message
+TEXT = re.compile("text/|application/(json|xml|x-votable)")  # what a server may pack although it was asked not to
 LONG = 2**25  # bytes; such a download has its own progress bar
 # requests' errors, time-outs and resets are OSErrors
 NETWORK_ERRORS = (OSError, HTTPException, urllib3.exceptions.HTTPError)
@@ -270,7 +272,12 @@ def over_http(timeout_s: float) -> Callable[[Request], Answer]:
             stream=True,
             allow_redirects=False,
         )
-        return Answer(response.status_code, {key.lower(): value for key, value in response.headers.items()}, _pieces(response))
+        headers = {key.lower(): value for key, value in response.headers.items()}
+        unpack = headers.get("content-encoding") in ("gzip", "deflate") and TEXT.match(headers.get("content-type", "")) is not None
+        if unpack:  # urllib3 compares the length of what is packed
+            headers = {**headers, "transfer-encoding": "chunked"}
+            headers.pop("content-length", None)
+        return Answer(response.status_code, headers, _pieces(response, unpack))
 
     return send
 
@@ -285,10 +292,10 @@ def _headers(request: Request) -> dict:
     return headers
 
 
-def _pieces(response) -> Iterator[bytes]:
+def _pieces(response, unpack: bool) -> Iterator[bytes]:
     """The body as it comes: `read1` hands over what is there, where `read` would wait for a whole block of a slow drip."""
     with response:
-        yield from iter(lambda: response.raw.read1(BLOCK, decode_content=False), b"")
+        yield from iter(lambda: response.raw.read1(BLOCK, decode_content=unpack), b"")
 
 
 def _parsed_json(body: bytes):
