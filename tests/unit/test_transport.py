@@ -17,7 +17,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from galmass.errors import InputError
-from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, ended_bzip2, whole_bzip2, whole_fits, whole_gzip
+from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, ended_bzip2, whole_fits, whole_gzip
 from galmass.transport import Answer, Gone, Policy, Transport, policy_of
 
 RAW = bytes(range(256)) * 400
@@ -494,7 +494,6 @@ def test_end_of_bzip2_streams(tmp_path, n):
         content = bz2.compress(RAW * (n // len(RAW)) + bytes(range(salt)))
         path.write_bytes(content)
         ended_bzip2(path)
-        whole_bzip2(path)
         for short in (1, 4, 11, len(content) // 2):
             path.write_bytes(content[:-short])
             with pytest.raises(ValueError, match="bzip2 stream"):

@@ -1,6 +1,5 @@
 """What is known of a remote file beforehand, whether what came is whole, and the manifest of where it came from."""
 
-import bz2
 import gzip
 import hashlib
 import json
@@ -164,23 +163,14 @@ def ended_bzip2(path: Path) -> None:
         raise ValueError("the bzip2 stream has no end: it is cut")
 
 
-def whole_bzip2(path: Path) -> None:
-    """Raise `ValueError` where a bzip2 stream is cut or damaged."""
-    _unpack(bz2.open, path, "bzip2")
-
-
 def whole_gzip(path: Path) -> None:
     """Raise `ValueError` where a gzip stream is cut or damaged."""
-    _unpack(gzip.open, path, "gzip")
-
-
-def _unpack(opener: Callable, path: Path, kind: str) -> None:
     try:
-        with opener(path) as file:
+        with gzip.open(path) as file:
             while file.read(BLOCK):
                 pass
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"the {kind} stream is not whole ({error})") from error
+        raise ValueError(f"the gzip stream is not whole ({error})") from error
 
 
 def whole_fits(path: Path) -> None:
