@@ -9,8 +9,11 @@ import random
 import resource
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -20,6 +23,7 @@ from galmass.errors import InputError
 from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, ended_bzip2, whole_fits, whole_gzip
 from galmass.transport import Answer, Gone, Policy, Transport, policy_of
 
+WORKFLOW = Path(__file__).parents[2] / "workflow"
 RAW = bytes(range(256)) * 400
 CONTENT = bz2.compress(random.Random(5).randbytes(30_000))
 PATH = "/sas/dr17/frame-r-002820-3-0122.fits.bz2"
@@ -251,6 +255,39 @@ def test_killed_download_goes_on_in_the_next_run(server, tmp_path):
     archive = Archive(whole)
     fetch(server, archive, tmp_path / "frame")
     assert archive.asked[0]["Range"] == "bytes=3000-"
+    assert (tmp_path / "frame").read_bytes() == CONTENT
+    assert left(tmp_path) == ["frame"]
+
+
+def test_a_process_killed_at_half_leaves_what_the_next_goes_on_from(server, tmp_path):
+    half = len(CONTENT) // 2
+
+    def stalling(request):
+        def body():
+            yield CONTENT[:half]
+            time.sleep(10)
+
+        return Response(body(), headers={"Content-Length": str(len(CONTENT)), "ETag": '"one"'})
+
+    server.expect_request(PATH).respond_with_handler(stalling)
+    code = f"""if True:
+        from galmass.integrity import RemoteFile, Request
+        from galmass.transport import Transport
+        Transport().fetch(RemoteFile(Request({server.url_for(PATH)!r})), {str(tmp_path / "frame")!r})"""
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(WORKFLOW)})
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > half // 2 for path in tmp_path.glob("frame.*.part")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (part,) = tmp_path.glob("frame.*.part")
+    kept = part.stat().st_size
+    server.clear()
+    archive = Archive(whole)
+    fetch(server, archive, tmp_path / "frame", magic=b"", check=None)
+    assert archive.asked[0]["Range"] == f"bytes={kept}-"
     assert (tmp_path / "frame").read_bytes() == CONTENT
     assert left(tmp_path) == ["frame"]
 
