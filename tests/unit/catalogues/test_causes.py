@@ -11,20 +11,24 @@ from galmass.errors import InputError
 def model():
     small = Model()
 
-    @small.variable("", "a root")
+    @small.variable("")
     def a(noise):
+        """A root."""
         return noise
 
-    @small.variable("mag", "two bands ({band})", ("g", "r"), strengths={"a": "b_of_a"})
+    @small.variable("mag", ("g", "r"), strengths={"a": "b_of_a"})
     def b(a, noise, k):
+        """Two bands ({band})."""
         return k.b_of_a * a[:, None] + 0.1 * noise
 
-    @small.variable("mag", "one of the bands", ("r",), "seen_{band}")
+    @small.variable("mag", ("r",), "seen_{band}")
     def c(b):
+        """One of the bands."""
         return b + 1.0
 
-    @small.variable("", "their difference")
+    @small.variable("")
     def d(b):
+        """Their difference."""
         return b[:, 0] - b[:, 1]
 
     return small
@@ -51,7 +55,7 @@ def test_values_follow_the_equations_and_bands_are_taken_by_name(model):
     table = model.table(values)
     assert list(table) == ["a", "b_g", "b_r", "seen_r", "d"]
     np.testing.assert_array_equal(table["d"], table["b_g"] - table["b_r"])
-    assert {name: label.description for name, label in model.labels().items()}["b_g"] == "two bands (g)"
+    assert {name: label.description for name, label in model.labels().items()}["b_g"] == "Two bands (g)"
 
 
 def test_an_intervention_changes_what_follows_and_nothing_before(model):
@@ -71,8 +75,9 @@ def test_only_what_is_wanted_and_its_causes_are_evaluated(model):
 def test_a_new_variable_changes_the_noise_of_no_other(model):
     before = model.noise(20, [3, 4])
 
-    @model.variable("", "another")
+    @model.variable("")
     def e(noise):
+        """Another."""
         return noise
 
     after = model.noise(20, [3, 4])
@@ -84,6 +89,7 @@ def test_a_new_variable_changes_the_noise_of_no_other(model):
 def test_a_cause_that_is_not_declared_is_refused(model):
     with pytest.raises(InputError, match="variable f has the causes nowhere"):
 
-        @model.variable("", "of an unknown cause")
+        @model.variable("")
         def f(nowhere):
+            """Of an unknown cause."""
             return nowhere

@@ -77,12 +77,13 @@ class Model:
 
     variables: dict[str, Variable] = field(default_factory=dict)
 
-    def variable(self, unit: str, description: str, bands: Iterable[str] = (), column: str = "", strengths: Mapping[str, str] | None = None):
-        """Decorate an equation to make it a variable named after the function."""
+    def variable(self, unit: str, bands: Iterable[str] = (), column: str = "", strengths: Mapping[str, str] | None = None):
+        """Decorate an equation to make it a variable named after the function and described by its docstring."""
 
         def declare(equation: Callable) -> Callable:
             name, own_bands = equation.__name__, tuple(bands)
-            declared = Variable(name, equation, Column(unit, description), own_bands, column or (f"{name}_{{band}}" if own_bands else name), strengths or {})
+            label = Column(unit, inspect.getdoc(equation).rstrip("."))
+            declared = Variable(name, equation, label, own_bands, column or (f"{name}_{{band}}" if own_bands else name), strengths or {})
             unknown = [cause for cause in declared.causes if cause not in self.variables]
             if unknown:
                 raise InputError(f"variable {name} has the causes {', '.join(unknown)}, which are not declared before it")
