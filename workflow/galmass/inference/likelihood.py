@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from galmass.discs.velocity import speed
-from galmass.inference import fisher
 from galmass.inference import fisher, straight
 
 SMALLEST = 1e-4  # of the square of the dispersion [km^2/s^2]
