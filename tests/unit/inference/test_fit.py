@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 SHAPE = {name: {"kind": "fixed", "value": TRUTH[name]} for name in ("alpha", "gamma", "beta_minus_gamma")}
 NEAR = {"position_angle": {"kind": "uniform", "low": 0.0, "high": 60.0}}
 FITTING = {
-    **{"sampler": "delayed", "scouts": 32, "starts": 1, "walkers": 96, "chains": 4},
+    **{"sampler": "delayed", "scouts": 32, "starts": 1, "chains": 4},
     **{"target_ess": 20, "max_r_hat": 1.5, "max_steps": 40, "checkpoint_seconds": 60},
 }
 SEED = 2
