@@ -30,6 +30,7 @@ class Population:
     def moments(self, values):
         """Mean and standard deviation (m,) of values (n, m)."""
         weights = torch.softmax(self.log_weights, 0)
+        values = torch.where(weights[:, None] > 0, values, 0)  # where there is no summary there is no weight: 0 times NaN
         mean = weights @ values
         return mean, torch.sqrt(weights @ (values - mean) ** 2)
 
@@ -85,7 +86,7 @@ def _power(log_weights) -> float:
     """Largest power, up to 1, of the weights that leaves `FEWEST` effective points."""
     if effective(log_weights) >= FEWEST:
         return 1.0
-    low, high = 0.0, 1.0
+    low, high = 2.0**-30, 1.0  # not 0: places of no density must keep none
     for _ in range(30):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if effective(middle * log_weights) >= FEWEST else (low, middle)
