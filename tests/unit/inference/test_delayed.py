@@ -8,7 +8,7 @@ from conftest import Bowl
 from scipy import stats
 
 from galmass.errors import InputError
-from galmass.inference import delayed, mixture, straight, surrogate
+from galmass.inference import conditional, delayed, mixture, straight, surrogate
 from galmass.inference.conditional import Points
 from galmass.inference.diagnostics import diagnose
 
@@ -298,6 +298,17 @@ def test_prepare_survives_places_of_no_summary():
     assert bool(setup.reference.isfinite().all())
     assert bool(setup.log_weights.isfinite().all())
     assert float(setup.pilot[:, 0].max()) <= 0.5
+
+
+def test_the_inner_chain_is_a_palindrome(prepared, monkeypatch):
+    problem, setup = prepared
+    order = []
+    monkeypatch.setattr(conditional, "difference_step", lambda points, *_: order.append("difference") or points)
+    monkeypatch.setattr(conditional, "resampling_step", lambda points, *_: order.append("resampling") or points)
+    setup.kernel(problem)(None, None)
+    assert order == order[::-1]
+    assert order.count("resampling") == 1
+    assert order.count("difference") == 2 * delayed.N_DIFFERENCE
 
 
 def test_the_number_of_proposals_follows_what_they_are_worth(prepared):
