@@ -8,6 +8,7 @@ import torch
 from conftest import Bowl
 from scipy import optimize
 
+from galmass.errors import InputError
 from galmass.inference import delayed, mixture, population, surrogate
 from galmass.inference.conditional import Target
 from galmass.inference.straight import Deviates
@@ -167,3 +168,10 @@ def test_places_of_no_density_keep_none_however_few_have_one():
     weights = torch.softmax(population._power(log_weights) * log_weights, 0)
     torch.testing.assert_close(weights[: population.FEWEST // 2], torch.full((population.FEWEST // 2,), 2 / population.FEWEST).double(), rtol=1e-5, atol=0)
     assert float(weights[population.FEWEST // 2 :].sum()) == 0
+
+
+def test_priors_without_density_are_an_error(monkeypatch):
+    target = _target(Bowl(SHEET), [0, 1])
+    monkeypatch.setattr(target.problem, "log_prior", lambda z: torch.full(z.shape[:-1], -torch.inf, dtype=z.dtype))
+    with pytest.raises(InputError, match="finite posterior density"):
+        population.adapt(target, OPTIONS, _generator(1))
