@@ -157,7 +157,8 @@ class Parameters:
                 dense = (distance < AT_EDGE * inner).double().mean() / AT_EDGE / 0.68
                 wall = getattr(p, side)
                 if not p.periodic and math.isfinite(wall) and bool(dense > SQUEEZED):
-                    found[name] = f"{name}: the samples pile up at {side} = {wall:g} {self.units[name]}".rstrip() + "; the prior excludes the optimum or cuts the posterior off: widen it where physics allows"
+                    place = f"{name}: the samples pile up at {side} = {wall:g} {self.units[name]}".rstrip()
+                    found[name] = f"{place}; the prior excludes the optimum or cuts the posterior off: widen it where physics allows"
         return found
 
     def unidentified(self, samples) -> dict[str, str]:
