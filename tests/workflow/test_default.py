@@ -50,6 +50,29 @@ def test_deprojection_is_as_good_as_the_readme_says(default):
         assert errors[method]["negative_fraction"] <= 1e-3
 
 
+def test_black_hole_of_the_simulation_is_found(default):
+    """The truth lies in the 99.7 % interval of the model that it was made of; a fit that has not converged says so, everywhere."""
+    clone, output = default
+    rows = {row["mass model"]: row for row in csv.DictReader((clone.path / "results" / "black_holes.csv").open())}
+    assert set(rows) == {"nuker", "mge", "mge_without_innermost"}
+    low, high = map(float, rows["nuker"]["99.7 %"].split(" - "))
+    assert low < float(rows["nuker"]["truth"]) < high
+    assert output.index("log10 M_BH [M_sun]") < output.index("Report:")
+    for model, row in rows.items():
+        summary = json.loads((clone.path / "results" / "ngc4697_mock" / "fit" / model / "summary.json").read_text())
+        assert row["converged"] == ("yes" if summary["converged"] else "NO")
+        assert summary["converged"] == (summary["r_hat"] < 1.01 and summary["ess"] >= 1000)
+        # noise as declared: a scatter of 0.005, four of it; and 0.01 for visibilities that the kernel weighs unequally
+        assert float(row["chi^2 per datum"]) == pytest.approx(1, abs=0.03)
+
+
+def test_an_optical_nucleus_biases_the_black_hole_as_in_the_paper(default):
+    """Light of the nucleus taken for stars: too light a black hole; the innermost Gaussian left out with the stars behind it: too heavy a one."""
+    clone, _ = default
+    rows = {row["mass model"]: float(row["log10 M_BH [M_sun]"]) for row in csv.DictReader((clone.path / "results" / "black_holes.csv").open())}
+    assert rows["mge"] < rows["nuker"] < rows["mge_without_innermost"]
+
+
 def test_second_run_does_nothing(default):
     clone, _ = default
     assert clone.planned(config=None) == set()

@@ -21,6 +21,11 @@ PAPER = {"train_paper_network"}
 ERRORS = {"evaluate_deprojection", "plot_deprojection"}
 VELOCITY = {"tabulate_velocity", "plot_deprojection"}
 NETWORKS = SURROGATE | PAPER
+FROM_CHECK = {"check_fit", "plot_fit", "compare_models", "summarise_black_holes"}
+FROM_FIT = {"fit_visibilities"} | FROM_CHECK
+FROM_GRID = {"grid_visibilities", "plot_visibilities"} | FROM_FIT
+FROM_IMPORT = {"import_visibilities"} | FROM_GRID
+FROM_SIMULATION = {"simulate_observation"} | FROM_IMPORT
 EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
 
 # file, old text, new text, rules that must run
@@ -41,13 +46,20 @@ EDITS = {
         "workflow/galmass/figures/style.py",
         '"font.size": 9',
         '"font.size": 10',
-        {"plot_catalogue", "plot_estimates", "plot_independence", "plot_deprojection"},
+        {"plot_catalogue", "plot_estimates", "plot_independence", "plot_deprojection", "plot_visibilities", "plot_fit", "compare_models"},
     ),
     "class divider": ("workflow/galmass/catalogues/classes.py", "2.06 - 0.244", "2.07 - 0.244", EVERYTHING),
     "Nuker grid": ("workflow/galmass/profiles/grid.py", 'spacing == "log" else', 'spacing != "linear" else', GRID | NETWORKS | ERRORS),
     "optimiser": ("workflow/galmass/deprojection/soap.py", '["t"] % group["every"] == 0', '["t"] % group["every"] == 1', NETWORKS | ERRORS),
-    "direct solution": ("workflow/galmass/deprojection/direct.py", "RIDGE = 1e-12", "RIDGE = 2e-12", ERRORS | VELOCITY),
-    "circular velocity": ("workflow/galmass/discs/velocity.py", "POINTS = 10", "POINTS = 8", ERRORS | VELOCITY),
+    "direct solution": ("workflow/galmass/deprojection/direct.py", "RIDGE = 1e-12", "RIDGE = 2e-12", ERRORS | VELOCITY | FROM_FIT),
+    "circular velocity": ("workflow/galmass/discs/velocity.py", "POINTS = 10", "POINTS = 8", ERRORS | VELOCITY | FROM_FIT),
+    "gridding kernel": ("workflow/galmass/visibilities/gridding.py", "np.maximum(inside, 0)", "np.maximum(inside, 1e-12)", FROM_GRID),
+    "beam": ("workflow/galmass/visibilities/imaging.py", "share: float = 0.03", "share: float = 0.04", FROM_GRID),
+    "disc": ("workflow/galmass/discs/cube.py", "NEGLIGIBLE = 1e-9", "NEGLIGIBLE = 2e-9", FROM_FIT),
+    "simulation": ("workflow/galmass/visibilities/simulation.py", "EPSILON = 1e-9", "EPSILON = 2e-9", FROM_SIMULATION),
+    "check of a fit": ("workflow/galmass/inference/checks.py", "REPLICAS = 60", "REPLICAS = 61", FROM_CHECK),
+    "figure of a fit": ("workflow/galmass/figures/fits.py", "bins=25", "bins=26", {"plot_fit", "compare_models"}),
+    "table of models": ("workflow/galmass/inference/comparison.py", "FARTHEST = 4.0", "FARTHEST = 3.0", {"compare_models", "summarise_black_holes"}),
     "script": ("workflow/scripts/plot_independence.py", "style.save(independence", "(style.save)(independence", set()),
     "script for real": ("workflow/scripts/plot_independence.py", "table, summary = ", "summary = table = None\n    table, summary = ", {"plot_independence"}),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
@@ -69,8 +81,18 @@ KEYS = {
     "deprojection.recipes.galmass.steps": (50, SURROGATE | ERRORS),
     "deprojection.recipes.paper.learning_rate": (1e-4, PAPER | ERRORS),
     "deprojection.evaluation.profiles": (70, ERRORS),
-    "deprojection.method": ("direct", VELOCITY),
+    "deprojection.method": ("direct", VELOCITY | FROM_FIT),
     "deprojection.example.log_m_bh": (8.5, VELOCITY),
+    "galaxies.ngc4697_mock.simulation.truth.log_m_bh": (8.5, FROM_SIMULATION),
+    "galaxies.ngc4697_mock.channels.average": (2, FROM_IMPORT),
+    "galaxies.ngc4697_mock.grid.beta": (3.0, FROM_GRID),
+    "galaxies.ngc4697_mock.model.n_pix": (48, {"plot_visibilities"} | FROM_FIT),  # the maps are cut to it
+    "galaxies.ngc4697_mock.priors.gamma": ({"kind": "uniform", "low": 0.1, "high": 1.0}, FROM_FIT),
+    "galaxies.ngc4697_mock.title": ("NGC 4697", {"plot_visibilities", "plot_fit", "compare_models"}),
+    "fitting.target_ess": (60, FROM_FIT),
+    "fitting.priors.log_m_bh.high": (9.5, FROM_FIT),
+    "seeds.simulation": (9, FROM_SIMULATION),
+    "seeds.fitting": (10, FROM_FIT),
     "seeds.nuker_grid": (9, GRID | NETWORKS | ERRORS),
     "seeds.deprojection_evaluation": (9, ERRORS),
     "seeds.training": (9, FROM_TRAINING),

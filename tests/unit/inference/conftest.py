@@ -1,10 +1,12 @@
-"""A small galaxy, observed with little and fitted in seconds."""
+"""A small galaxy, observed with little and fitted in seconds; and a posterior that is bent, but known in closed form."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from galmass.inference import assembly
+from galmass.inference import assembly, fisher, straight
 from galmass.visibilities import gridding, simulation
 from galmass.visibilities.coverage import Coverage
 
@@ -82,3 +84,70 @@ def posterior(gridded):
 def truth(posterior):
     """Physical vector of what was simulated."""
     return torch.tensor([TRUTH[name] for name in posterior.names], dtype=torch.float64)
+
+
+class Bowl:
+    """`surrogate.Problem` of a normal summary (sinh z0, sinh z1 - z0^2, 57.3 z2) under a prior flat in it: draws, moments and evidence in closed form.
+
+    Parameters
+    ----------
+    widths : standard deviations of the three, correlated
+    bent : list of int
+    fault : float
+        Added to what the data are predicted to be, but not to the truth: a surrogate of the wrong place.
+    """
+
+    names = ("a", "b", "angle")
+    direct = ([2], [2])
+    mean = torch.tensor([0.1, 0.0, 40.0], dtype=torch.float64)
+    correlated = torch.tensor([[1.0, 0.0, 0.0], [0.5, math.sqrt(0.75), 0.0], [-0.4, 0.3, math.sqrt(0.75)]], dtype=torch.float64)
+
+    def __init__(self, widths=(0.3, 0.1, 10.0), bent=(0,), fault=0.0):
+        self.bent, self.fault, self.calls, self.last = list(bent), fault, 0, math.inf
+        self.root = torch.tensor(widths, dtype=torch.float64)[:, None] * self.correlated  # L, the covariance of the summary is L L^T
+        self.inverse = torch.linalg.inv(self.root)
+        self.log_evidence = 1.5 * math.log(2 * math.pi) + float(self.root.diagonal().log().sum())
+
+    def exact(self, n, seed):
+        """Independent draws (n, 3)."""
+        s = self.mean + torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) @ self.root.T
+        first = torch.asinh(s[:, 0])
+        return torch.stack([first, torch.asinh(s[:, 1] + first**2), torch.deg2rad(s[:, 2])], 1)
+
+    def normal(self, z):
+        """Three independent standard normal deviates (..., 3)."""
+        return (self.summary(z) - self.mean) @ self.inverse.T
+
+    def straight(self, bent):
+        return straight.Deviates()
+
+    def unit(self, z):
+        return torch.sinh(z[..., 0])
+
+    def summary(self, z, unit=None):
+        unit = self.unit(z) if unit is None else unit  # (n,) of (n, 3) and of (k, n, 3)
+        return torch.stack([unit.expand(z.shape[:-1]), torch.sinh(z[..., 1]) - z[..., 0] ** 2, torch.rad2deg(z[..., 2])], -1)
+
+    def log_prior(self, z):
+        return torch.log(torch.cosh(z[..., :2])).sum(-1) + math.log(180 / math.pi)
+
+    def predict_at_summary(self, s):
+        return self.inverse @ (s - self.mean) + self.fault
+
+    def likelihood_at_summary(self, s):
+        return -0.5 * (self.inverse @ (s - self.mean)).square().sum()
+
+    def score_and_weights(self, prediction):
+        return -prediction, torch.ones_like(prediction)
+
+    def log_likelihood(self, z):
+        return self.likelihood_at_summary(self.summary(z))
+
+    def log_density(self, z):
+        self.calls += 1
+        if self.calls > self.last:
+            raise KeyboardInterrupt
+        return self.log_prior(z) + self.log_likelihood(z)
+
+    def curvature(self, z):
+        return fisher.posterior_curvature(self, z, self.inverse.T @ self.inverse, floor=1.0)

@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+from conftest import Bowl
 from scipy import stats
 
 from galmass.errors import InputError
-from galmass.inference import delayed, mixture, surrogate
+from galmass.inference import conditional, delayed, mixture, straight, surrogate
+from galmass.inference.conditional import Points
+from galmass.inference.diagnostics import diagnose
 
 torch.set_num_threads(1)
 TRUTH = torch.tensor([0.1, 0.4, 0.2, 0.3], dtype=torch.float64)
@@ -25,20 +28,25 @@ RING = _metropolis(torch.tensor([[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0
 PAIRS = _metropolis(torch.tensor([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], dtype=torch.float64))
 
 
+def _points(z, log_prob):
+    """Of chains that a kernel of one's own moves."""
+    return Points(z, z, log_prob, log_prob)
+
+
 def _flow(matrix):
     """Probability (4, 4) that a step from TRUTH goes from i to j, by the sampler's own step with inner chain `matrix`."""
 
-    def density(z):
-        return CRUDE[z[:, 0].long()].log()
+    def kernel(points, generator):
+        z = torch.multinomial(matrix[points.z[:, 0].long()], 1, generator=generator).double()
+        return _points(z, CRUDE[z[:, 0].long()].log())
 
-    def kernel(z, log_prob, density, generator):
-        z = torch.multinomial(matrix[z[:, 0].long()], 1, generator=generator).double()
-        return z, density(z)
+    def truth(z):
+        return TRUTH[z[:, 0].long()].log()
 
     generator = torch.Generator().manual_seed(5)
     start = torch.multinomial(TRUTH, N, replacement=True, generator=generator)[:, None].double()
-    state = delayed.init(start, lambda z: TRUTH[z[:, 0].long()].log(), density)
-    after, _ = delayed.step(state, lambda z: TRUTH[z[:, 0].long()].log(), density, kernel, generator)
+    state = delayed.State(_points(start, CRUDE[start[:, 0].long()].log()), truth(start))
+    after, _ = delayed.step(state, truth, kernel, generator)
     return torch.bincount((4 * start + after.z)[:, 0].long(), minlength=16).reshape(4, 4) / N
 
 
@@ -58,48 +66,96 @@ def test_a_product_is_not():
     assert (flow - flow.T).abs().max() > 3 * ERROR
 
 
-class Line:
-    """Exponential and Gumbel in two coordinates, seen through themselves."""
+def test_acceptance_by_hand():
+    """p(y) p~(x) / (p(x) p~(y)) and at most 1; places that are none are left alone, and not gone to."""
+    inf, nan = math.inf, math.nan
+    here = torch.tensor([[0.0, 0.0], [0.0, -1.0], [-3.0, 1.0], [0.0, 0.0], [0.0, 0.0], [2.0, 1.0]], dtype=torch.float64)  # ln p, ln p~
+    there = torch.tensor([[-1.0, 1.0], [5.0, 0.0], [-2.0, 2.5], [-inf, 0.0], [nan, 0.0], [2.0, 1.0]], dtype=torch.float64)
+    state = delayed.State(_points(torch.zeros(6, 1).double(), here[:, 1]), here[:, 0])
+    moved = _points(torch.ones(6, 1).double(), there[:, 1])
+    accepted = []
+    for seed in range(2000):
+        after, info = delayed.step(state, lambda z: there[:, 0], lambda points, generator: moved, torch.Generator().manual_seed(seed))
+        accepted.append(info.accepted)
+    wanted = torch.tensor([math.exp(-2), 1, math.exp(-0.5), 0, 0, 1], dtype=torch.float64)
+    torch.testing.assert_close(info.acceptance, wanted)
+    assert info.n_likelihoods == 6
+    assert torch.equal(after.z[:, 0] == 1, info.accepted)
+    assert torch.equal(after.log_prob, torch.where(info.accepted, there[:, 0], here[:, 0]))
+    assert torch.equal(after.points.log_prob, torch.where(info.accepted, there[:, 1], here[:, 1]))
+    torch.testing.assert_close(torch.stack(accepted).double().mean(0), wanted, atol=4 * math.sqrt(0.25 / 2000), rtol=0)
 
-    names = ("a", "b")
 
-    def log_prior(self, z):
-        return -0.5 * (z**2).sum(-1) / 100
+def test_a_density_that_is_no_number_is_none():
+    values = delayed.batched(lambda z: z.sum())(torch.tensor([[1.0, 2.0], [math.nan, 0.0], [math.inf, 0.0]]))
+    assert values.tolist() == [3.0, -math.inf, -math.inf]
+    assert values.dtype == torch.float64
 
-    def log_likelihood(self, z):
-        return self.log_density(z) - self.log_prior(z)
 
-    def log_density(self, z):
-        return torch.where(z[..., 0] > 0, -z[..., 0], -math.inf) - z[..., 1] - torch.exp(-z[..., 1])
+WIDE = (0.5, 0.8, 30.0)  # neither sinh z0, sinh z1 nor z0^2 is straight on these widths
 
-    def summary(self, z):
-        return 1.0 * z
+
+def _wrong(problem):
+    """Setup of a surrogate beside the truth, too wide in some directions and too narrow in another, and of proposals to match."""
+    shape = problem.inverse.T @ torch.diag(torch.tensor([0.5, 0.7, 1.3], dtype=torch.float64)) @ problem.inverse
+    centre = problem.mean + problem.root @ torch.tensor([0.4, -0.5, 0.3], dtype=torch.float64)
+    crude = surrogate.Surrogate(centre, torch.tensor(7.0, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), shape)
+    archive = straight.Deviates().straight(problem.exact(500, 1)[:, :1])[0]
+    cloud = mixture.fit(archive, torch.zeros(500, dtype=torch.float64), 3, torch.Generator().manual_seed(2))
+    pilot = problem.exact(32, 3)
+    return delayed.Setup(crude, torch.tensor([0.3, -0.2, 1.0]).double(), [0], cloud, 4, archive, pilot, torch.zeros(32).double(), 0, [])
+
+
+def _is_normal(values):
+    for column in values.T.numpy():
+        assert stats.kstest(column, stats.norm.cdf).pvalue > 1e-3  # a fixed seed: a failure is a change
+    assert stats.kstest(values.square().sum(1).numpy(), stats.chi2(3).cdf).pvalue > 1e-3
+    assert float((torch.corrcoef(values.T) - torch.eye(3)).abs().max()) < 4 / math.sqrt(len(values))
+
+
+def _walk(problem, z, n):
+    setup, generator, accepted = _wrong(problem), torch.Generator().manual_seed(8), []
+    target = setup.target(problem)
+    kernel, truth = setup.kernel(problem), torch.func.vmap(problem.log_density)
+    state = delayed.State(target.at(z), truth(z))
+    for _ in range(n):
+        state, info = delayed.step(state, truth, kernel, generator)
+        accepted.append(float(info.acceptance.mean()))
+    return state, sum(accepted) / n, target
 
 
 def test_a_bad_surrogate_changes_the_speed_and_not_the_result():
-    problem, generator = Line(), torch.Generator().manual_seed(8)
-    crude = surrogate.Surrogate(*(torch.tensor(v, dtype=torch.float64) for v in ([2.0, -1.0], 0.0, [0.0, 0.0], [[0.5, 0.3], [0.3, 0.4]])))
-    density = surrogate.log_posterior(problem, crude)
-    cloud = mixture.Mixture(crude.centre[None], 1.5 * torch.eye(2, dtype=torch.float64)[None], torch.zeros(1, dtype=torch.float64))
-    kernel = delayed.Kernel(cloud.sample(200, generator), cloud, 4, 1)
-    uniform = torch.rand(4000, 2, dtype=torch.float64, generator=generator)
-    state = delayed.init(torch.stack([-torch.log(uniform[:, 0]), -torch.log(-torch.log(uniform[:, 1]))], 1), problem.log_density, density)
-    accepted, start = [], state.z
-    for _ in range(8):
-        state, info = delayed.step(state, problem.log_density, density, kernel, generator)
-        accepted.append(float(info.acceptance.mean()))
-    assert 0.05 < sum(accepted) / 8 < 0.6
-    assert (state.z != start).any(1).double().mean() > 0.8
-    assert stats.kstest(state.z[:, 0].numpy(), stats.expon.cdf).pvalue > 1e-3  # a fixed seed: a failure is a change
-    assert stats.kstest(state.z[:, 1].numpy(), stats.gumbel_r.cdf).pvalue > 1e-3
-    torch.testing.assert_close(state.log_prob, problem.log_density(state.z))
-    torch.testing.assert_close(state.log_surrogate, density(state.z))
+    problem = Bowl(WIDE)
+    start = problem.exact(3000, 9)
+    state, acceptance, target = _walk(problem, start, 5)
+    assert 0.3 < acceptance < 0.8
+    assert (state.z != start).any(1).double().mean() > 0.7
+    _is_normal(problem.normal(state.z))
+    torch.testing.assert_close(state.log_prob, torch.func.vmap(problem.log_density)(state.z))
+    torch.testing.assert_close(state.points.log_prob, target.at(state.z).log_prob)
+
+
+def test_draws_of_the_bad_surrogate_alone_would_be_seen():
+    """The power of the test above: what the kernel does without the second choice is far from the truth."""
+    problem = Bowl(WIDE)
+    setup, generator = _wrong(problem), torch.Generator().manual_seed(8)
+    points, kernel = setup.target(problem).at(problem.exact(3000, 9)), setup.kernel(problem)
+    for _ in range(5):
+        points = kernel(points, generator)
+    assert stats.kstest(problem.normal(points.z)[:, 0].numpy(), stats.norm.cdf).pvalue < 1e-20
+
+
+def test_chains_come_from_elsewhere_to_the_truth_in_spite_of_a_bad_surrogate():
+    problem = Bowl(WIDE)
+    state, _, _ = _walk(problem, torch.tensor([[0.8, 0.3, 1.5]], dtype=torch.float64).repeat(1200, 1), 25)
+    _is_normal(problem.normal(state.z))
 
 
 class Curve:
     """A rotation curve of 12 radii from four parameters through logistic bounds, and three more; data bend with what they see; Student's t."""
 
     names = ("mass", "scale", "slope", "hole", "a", "b", "c")
+    bent, direct = [0, 1, 2, 3], ([4, 5, 6], [12, 13, 14])
     TRUTH = torch.tensor([0.3, -0.2, 0.4, 0.1, 0.5, -0.5, 0.2], dtype=torch.float64)
 
     def __init__(self, nu=6.0, bend=0.1, n_data=150):
@@ -110,7 +166,13 @@ class Curve:
         student = torch.randn(n_data, dtype=torch.float64, generator=generator)
         self.data = self.reference + student * torch.sqrt(nu / torch.randn(n_data, int(nu), dtype=torch.float64, generator=generator).square().sum(-1))
 
-    def summary(self, z):
+    def straight(self, bent):
+        return straight.Deviates()
+
+    def unit(self, z):
+        return None
+
+    def summary(self, z, unit=None):
         mass, scale, slope, hole = (torch.sigmoid(z[..., i, None]) for i in range(4))
         stars = 10 ** (2 * mass) * self.radius / (self.radius + 10 ** (2 * scale - 1)) ** (1 + slope)
         return torch.cat([3 * torch.sqrt(stars + 10 ** (3 * hole - 2) / self.radius), z[..., 4:]], -1)
@@ -137,7 +199,7 @@ class Curve:
         return self.log_prior(z) + self.log_likelihood(z)
 
 
-OPTIONS = delayed.DEFAULTS | {"n_walkers": 500, "n_rounds": 12, "n_components": 8, "n_proposals": 64}
+OPTIONS = delayed.DEFAULTS | {"n_points": 2000, "n_effective": 2000, "n_components": 12}
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +219,6 @@ def _run(problem, setup, n_chain, n, seed=2):
 
 
 def test_a_good_surrogate_gives_nearly_independent_draws(prepared):
-    from galmass.inference.diagnostics import diagnose
-
     problem, setup = prepared
     z, acceptance = _run(problem, setup, 16, 60)
     assert acceptance > 0.6
@@ -169,7 +229,7 @@ def test_the_posterior_of_a_curve_agrees_with_importance_sampling(prepared):
     """From a mixture wide enough, by weights: no Markov chain and no surrogate in it."""
     problem, setup = prepared
     z = _run(problem, setup, 16, 100)[0].reshape(-1, 7)
-    wide = mixture.fit(z, 8, torch.Generator().manual_seed(3))
+    wide = mixture.fit(z, torch.zeros(len(z), dtype=z.dtype), 8, torch.Generator().manual_seed(3))
     wide = mixture.Mixture(wide.centres, 1.2 * wide.factors, wide.log_weights)
     points = wide.sample(20000, torch.Generator().manual_seed(4))
     log_weights = torch.func.vmap(problem.log_density)(points) - wide.log_density(points)
@@ -185,19 +245,102 @@ def test_the_posterior_of_a_curve_agrees_with_importance_sampling(prepared):
 
 def test_the_notes_hold_pareto_k_and_lost_modes(prepared):
     problem, setup = prepared
-    assert any("Pareto k" in note for note in setup.notes)
-    far = torch.stack([problem.TRUTH, problem.TRUTH + torch.tensor([0, 0, 0, 0, 1.0, 0, 0], dtype=torch.float64)])
-    hidden = Curve()
-    hidden.log_density = lambda z: torch.logaddexp(problem.log_density(z), problem.log_density(z - far[1] + far[0]) - 1)
-    lost = delayed.unseen(hidden, setup.surrogate, far, surrogate.log_posterior(problem, setup.surrogate))
+    assert sum("Pareto k" in note for note in setup.notes) == 1
+    assert not any("mode" in note for note in setup.notes)
+    shift = torch.tensor([0, 0, 0, 0, 1.0, 0, 0], dtype=torch.float64)
+    modes = torch.stack([problem.TRUTH, problem.TRUTH + shift, problem.TRUTH + 1e-3 * shift])
+
+    def truth(z):
+        """Another mode that is e^1 lower, where the surrogate has next to nothing."""
+        return torch.logaddexp(problem.log_density(z), problem.log_density(z - shift) - 1)
+
+    assert float(problem.log_density(modes[0]) - problem.log_density(modes[1])) > 1.5 * delayed.NEAR
+    lost = delayed.unseen(setup.target(problem), delayed.batched(truth), modes)
     assert len(lost) == 1
-    assert "mode 2" in lost[0]
+    assert lost[0].startswith("mode 2, 1.0 below the best")
+    assert delayed.unseen(setup.target(problem), delayed.batched(problem.log_density), modes) == []  # not a mode of the truth
 
 
-def test_memory_is_a_rank_correlation():
-    z = torch.randn(500, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert delayed.memory(z, torch.exp(z)) == pytest.approx(1)
-    assert delayed.memory(z, z.flip(0)) < 0.15
+@pytest.mark.parametrize(("shape", "verdict"), [(0.2, "may be used"), (2.0, "are not to be trusted")])
+def test_the_verdict_on_importance_weights(shape, verdict):
+    """Weights e^(k x) of exponential x have a Pareto tail of shape k."""
+    exponential = -torch.log(torch.rand(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    note = delayed._check(shape * exponential, 0.5)
+    assert verdict in note
+    assert float(note.split("k = ")[1].split(",")[0]) == pytest.approx(
+        shape, abs=4 * (1 + shape) / math.sqrt(3 * math.sqrt(2000))
+    )  # of the tail that is fitted
+    assert "50.0% of the inner proposals" in note
+
+
+def test_the_expansion_moves_to_the_mean():
+    """From a mode three standard errors away; the likelihood bends, so that the expansion there is another one."""
+    problem = Bowl()
+    away = torch.tensor([[0.6, 0.3, 1.0]], dtype=torch.float64)
+    setup = delayed.prepare(problem, away, OPTIONS | {"n_pilot": 16}, torch.Generator().manual_seed(1))
+    start = problem.normal(away[0])
+    assert float(start.square().sum()) > 4 * delayed.FAR
+    offset = (setup.surrogate.centre - problem.mean) @ problem.inverse.T
+    assert float(offset.square().sum()) < 0.1 * delayed.FAR
+    assert not any("still lies" in note for note in setup.notes)
+    normal = problem.normal(setup.reference)
+    assert float(normal.square().sum()) < delayed.FAR
+
+
+def test_prepare_survives_places_of_no_summary():
+    """The summary is no number beyond z0 = 0.5: no weight, no part in any mean."""
+
+    class Edge(Bowl):
+        def summary(self, z, unit=None):
+            return torch.where(z[..., :1] > 0.5, math.nan, super().summary(z, unit))
+
+    setup = delayed.prepare(Edge(), torch.tensor([[0.1, 0.0, 0.7]], dtype=torch.float64), OPTIONS | {"n_pilot": 16}, torch.Generator().manual_seed(1))
+    assert bool(setup.reference.isfinite().all())
+    assert bool(setup.log_weights.isfinite().all())
+    assert float(setup.pilot[:, 0].max()) <= 0.5
+
+
+def test_the_inner_chain_is_a_palindrome(prepared, monkeypatch):
+    problem, setup = prepared
+    order = []
+    monkeypatch.setattr(conditional, "difference_step", lambda points, *_: order.append("difference") or points)
+    monkeypatch.setattr(conditional, "resampling_step", lambda points, *_: order.append("resampling") or points)
+    setup.kernel(problem)(None, None)
+    assert order == order[::-1]
+    assert order.count("resampling") == 1
+    assert order.count("difference") == 2 * delayed.N_DIFFERENCE
+
+
+def test_the_number_of_proposals_follows_what_they_are_worth(prepared):
+    _, setup = prepared
+    share = float(setup.notes[-1].split("; ")[1].split("%")[0]) / 100
+    assert setup.n_proposals == pytest.approx(max(delayed.PROPOSALS[0], delayed.WANTED / share), abs=1.1)
+    assert setup.archive.shape == (delayed.N_ARCHIVE, 4)
+    assert setup.pilot.shape == (OPTIONS["n_pilot"], 7)
+
+
+def test_pilots_have_their_importance_weights(prepared):
+    problem, setup = prepared
+    known = problem.log_prior(setup.pilot) + setup.surrogate(problem.summary(setup.pilot))
+    torch.testing.assert_close(setup.log_weights, torch.func.vmap(problem.log_density)(setup.pilot) - known)
+
+
+def test_chains_begin_at_pilots_or_where_they_are_told(prepared):
+    problem, setup = prepared
+    scheme = delayed.Delayed(problem, OPTIONS)
+    state = scheme.begin(setup, None, 16, torch.Generator().manual_seed(1))
+    rows = [int((setup.pilot == row).all(1).nonzero()) for row in state.z]
+    assert len(set(rows)) == 16
+    there = scheme.begin(setup, setup.pilot[:5], 5, torch.Generator())
+    assert torch.equal(there.z, setup.pilot[:5])
+    torch.testing.assert_close(there.log_prob - there.points.log_prob, setup.log_weights[:5])
+
+
+def test_no_draw_counts_more_than_e_squared_times_the_median():
+    log_weights = torch.tensor([50.0] + [0.0] * 31, dtype=torch.float64)
+    first = torch.cat([delayed.different(log_weights, 1, torch.Generator().manual_seed(seed)) for seed in range(4000)])
+    share = math.exp(2) / (math.exp(2) + 31)
+    assert float((first == 0).double().mean()) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
 
 
 def test_chains_begin_at_different_draws():

@@ -6,17 +6,26 @@ import torch
 from conftest import GALAXY, PRIORS, TRUTH, setup_of
 
 from galmass.errors import InputError
-from galmass.inference import assembly, fit, optimise
+from galmass.inference import assembly, delayed, fit, optimise
 
 torch.set_num_threads(1)
 # a rotation curve of one shape: what is left is found in a second
 SHAPE = {name: {"kind": "fixed", "value": TRUTH[name]} for name in ("alpha", "gamma", "beta_minus_gamma")}
+MASS = {name: {"kind": "fixed", "value": TRUTH[name]} for name in ("inclination", "log_m_bh", "r_break", "log_sigma_break")}
 NEAR = {"position_angle": {"kind": "uniform", "low": 0.0, "high": 60.0}}
 FITTING = {
-    **{"sampler": "delayed", "scouts": 32, "starts": 1, "walkers": 96, "chains": 4},
+    **{"sampler": "delayed", "scouts": 32, "starts": 1, "chains": 4},
     **{"target_ess": 20, "max_r_hat": 1.5, "max_steps": 40, "checkpoint_seconds": 60},
 }
 SEED = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """So few points that the surrogate's posterior is found in seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delayed, "DEFAULTS", delayed.DEFAULTS | {"n_rounds": 4, "n_points": 500, "n_effective": 300, "n_components": 8, "n_pilot": 24})
+        yield
 
 
 def _assembled(gridded, priors=None):
@@ -105,18 +114,14 @@ def test_modes_of_an_earlier_attempt_are_gone_on_from(short, gridded, monkeypatc
 
 def test_a_line_outside_the_band_is_refused_before_any_sampling(gridded, tmp_path):
     """A prior that pushes v_sys to the edge of the band: half of the line is beyond."""
-    far = {
-        "v_sys": {"kind": "uniform", "low": 1230.0, "high": 1250.0},
-        **{n: {"kind": "fixed", "value": TRUTH[n]} for n in ("inclination", "log_m_bh", "r_break")},
-    }
-    far |= {"log_sigma_break": {"kind": "fixed", "value": TRUTH["log_sigma_break"]}}
+    far = MASS | {"v_sys": {"kind": "uniform", "low": 1230.0, "high": 1250.0}}
     with pytest.raises(InputError, match="of the line lies outside the channels"):
         _fit(gridded, tmp_path, far, scouts=8)
     assert not list(tmp_path.rglob("chains.ckpt"))
 
 
 def test_emission_beyond_the_image_is_refused(gridded, tmp_path):
-    large = {"scale_length": {"kind": "uniform", "low": 5.0, "high": 6.0}}
+    large = MASS | {"scale_length": {"kind": "uniform", "low": 5.0, "high": 6.0}}
     with pytest.raises(InputError, match="of the flux lies outside the image"):
         _fit(gridded, tmp_path, large, scouts=8)
     assert PRIORS["scale_length"]["kind"] == "log_uniform"  # of the galaxy alone

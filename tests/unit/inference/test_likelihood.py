@@ -7,7 +7,7 @@ from conftest import GALAXY, PRIORS, TRUTH, observe, setup_of
 
 from galmass import stores
 from galmass.errors import InputError
-from galmass.inference import assembly, likelihood
+from galmass.inference import assembly, fisher, likelihood
 from galmass.visibilities import gridding
 
 
@@ -61,17 +61,15 @@ def test_curvature_is_the_covariance_of_the_score(posterior, truth):
     z = posterior.parameters.coordinates(truth)
     information = posterior.curvature(z) + torch.func.hessian(posterior.log_prior)(z)  # without the prior
     rng = np.random.default_rng(3)
-    step = 1e-3 * torch.eye(len(z), dtype=z.dtype)
-    with torch.no_grad():
-        middle = posterior.predict(z)
-        jacobian = torch.stack([(posterior.predict(z + s) - middle) / 1e-3 for s in step], -1)
+    middle = posterior.predict(z)
+    jacobian = fisher.central_jacobian(posterior.predict, z, torch.full_like(z, 1e-4))  # so short that hardly a point of the quadrature jumps
     scores = torch.stack([posterior.noise.replicate(middle, rng).score_and_weights(middle)[0] @ jacobian for _ in range(2000)])
     place = posterior.names.index("log_m_bh")
     scale = information.diagonal().sqrt()
     found = torch.cov(scores.T) / scale[:, None] / scale
     expected = information / scale[:, None] / scale
-    # sqrt(2 / 2000) = 0.03 for entries of a diagonal of one, four of it
-    assert float((found - expected).abs().max()) < 0.13
+    # sqrt(2 / 2000) = 0.03 for entries of a diagonal of one, four of it, and 0.1 for sigma_gas, which bends within half a standard error
+    assert float((found - expected).abs().max()) < 0.23
     assert float(found[place, place]) == pytest.approx(1, abs=0.13)
 
 

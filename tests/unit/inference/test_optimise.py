@@ -1,94 +1,182 @@
 """Modes of known densities, and climbs through places where the density is no number."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from galmass.errors import InputError
-from galmass.inference import optimise
+from galmass.inference import fisher, optimise
 
 torch.set_num_threads(1)
-CENTRES = torch.tensor([[2.0, 0.0, 1.0], [-3.0, 1.0, 0.0]], dtype=torch.float64)
-WIDTHS = torch.tensor([[0.5, 0.1, 1.0], [0.2, 0.3, 0.4]], dtype=torch.float64)
-HEIGHTS = torch.tensor([0.0, 1.5], dtype=torch.float64)
 
 
-def _two_gaussians():
-    """Two Gaussians too far apart to overlap; curvature of the nearer."""
+class Problem:
+    """Data of unit errors that are `seen` of the summary, under a normal prior of width 3; both functions of one point (..., n)."""
 
-    def terms(z):
-        return HEIGHTS - 0.5 * (((z - CENTRES) / WIDTHS) ** 2).sum(-1)
+    def __init__(self, summary, data, seen=lambda s: s, bent=(), width=3.0):
+        self._summary, self.data, self.seen, self.bent, self.width = summary, torch.as_tensor(data, dtype=torch.float64), seen, list(bent), width
+        self.n_predictions = self.n_looks = 0
 
-    return SimpleNamespace(log_density=lambda z: torch.logsumexp(terms(z), 0), curvature=lambda z: torch.diag(WIDTHS[terms(z).argmax()] ** -2))
+    def summary(self, z):
+        return self._summary(*z.unbind(-1))
+
+    def log_prior(self, z):
+        return -0.5 * (z / self.width).square().sum(-1)
+
+    def predict_at_summary(self, s):
+        self.n_predictions += 1
+        return self.seen(s)
+
+    def likelihood_at_summary(self, s):
+        return -0.5 * (self.data - self.seen(s)).square().sum(-1)
+
+    def log_density(self, z):
+        self.n_looks += 1
+        return self.log_prior(z) + self.likelihood_at_summary(self.summary(z))
+
+    def score_and_weights(self, prediction):
+        return self.data - prediction, torch.ones_like(prediction)
+
+
+def _quadratic():
+    """Three data, linear in two coordinates."""
+    design = torch.tensor([[2.0, 0.3], [0.0, 5.0], [1.0, -1.0]], dtype=torch.float64)
+    return Problem(lambda a, b: torch.stack([a, b], -1) @ design.T, [2.0, -5.0, 4.0]), design
 
 
 def _rosenbrock():
-    """``-(r1^2 + r2^2) / 2`` with r = (10 (y - x^2), 1 - x): a curved valley, its mode (1, 1); curvature of Gauss and Newton."""
+    """Residuals 10 (y - x^2) and 1 - x and hardly a prior: a curved valley, its mode (1, 1)."""
+    return Problem(lambda x, y: torch.stack([10 * (y - x**2), x], -1), [0.0, 1.0], width=1e4)
 
-    def residuals(z):
-        return torch.stack([10 * (z[1] - z[0] ** 2), 1 - z[0]])
 
-    def curvature(z):
-        jacobian = torch.tensor([[-20 * float(z[0]), 10.0], [-1.0, 0.0]], dtype=torch.float64)
-        return jacobian.T @ jacobian
-
-    return SimpleNamespace(log_density=lambda z: -0.5 * residuals(z).square().sum(), curvature=curvature)
+def _bimodal(bent=(0,)):
+    """Data see x^2 and x + 10 y alone, and prefer neither sign of x; the prior prefers the y that is nearer to 0, that of x > 0."""
+    return Problem(lambda x, y: torch.stack([20 * x**2, 10 * (x + 10 * y)], -1), [80.0, 40.0], bent=bent)
 
 
 def _scouts(n, d, width, seed=0):
     return width * (2 * torch.quasirandom.SobolEngine(d, scramble=True, seed=seed).draw(n, dtype=torch.float64) - 1)
 
 
-def test_both_modes_are_found_with_their_heights_weights_and_distance():
-    modes = optimise.search(_two_gaussians(), _scouts(64, 3, 5.0), n_starts=6, tolerance=1e-6)
-    assert len(modes) == 2
-    assert all(m.converged for m in modes)
-    for mode, k in zip(modes, (1, 0), strict=True):
-        torch.testing.assert_close(mode.z, CENTRES[k], atol=1e-6, rtol=0)  # slope of 1e-6 standard errors, at most 1 wide
-        assert mode.log_density == pytest.approx(float(HEIGHTS[k]), abs=1e-10)
-    mass = torch.exp(HEIGHTS) * WIDTHS.prod(-1)
-    assert modes[0].weight == pytest.approx(float(mass[1] / mass.sum()), abs=1e-6)
-    assert sum(m.weight for m in modes) == pytest.approx(1)
+def _information(problem, z):
+    return fisher.summary_information(problem, problem.summary(z))[0]
+
+
+def _climb(problem, start, **options):
+    start = torch.tensor(start, dtype=torch.float64)
+    return optimise.climb(problem, start, _information(problem, start), **options)
+
+
+def test_a_parabola_has_its_mode_curvature_and_height():
+    problem, design = _quadratic()
+    modes = optimise.search(problem, _scouts(16, 2, 5.0), n_starts=2, tolerance=1e-6)
+    curvature = design.T @ design + torch.eye(2, dtype=torch.float64) / 9
+    expected = torch.linalg.solve(curvature, design.T @ problem.data)
+    assert len(modes) == 1
+    assert modes[0].converged
+    assert modes[0].weight == 1
+    torch.testing.assert_close(modes[0].z, expected, atol=1e-6, rtol=0)  # slope of 1e-6 standard errors, at most 1 wide
+    torch.testing.assert_close(modes[0].curvature, curvature, rtol=1e-6, atol=1e-6)  # differences of 1e-4 in float64
+    assert modes[0].log_density == pytest.approx(float(problem.log_density(expected)), abs=1e-10)
+
+
+def test_both_modes_are_found_with_weights_and_distance():
+    problem = _bimodal()
+    modes = optimise.search(problem, _scouts(64, 2, 5.0), n_starts=6, tolerance=1e-6)
+    assert [round(float(mode.z[0])) for mode in modes] == [2, -2]
+    assert all(mode.converged for mode in modes)
+    # by the prior of y = 0.2 and 0.6, which hardly move the data
+    assert modes[0].log_density - modes[1].log_density == pytest.approx((0.6**2 - 0.2**2) / 18, abs=1e-3)
+    for mode in modes:
+        hessian = -torch.autograd.functional.hessian(problem.log_density, mode.z)
+        torch.testing.assert_close(mode.curvature, hessian, rtol=1e-2, atol=0)  # residuals of the prior's pull bend the data by less
+    heights = torch.tensor([m.log_density - 0.5 * float(torch.logdet(m.curvature)) for m in modes], dtype=torch.float64)
+    assert [m.weight for m in modes] == pytest.approx(torch.softmax(heights, 0).tolist())
+    offset = modes[1].z - modes[0].z
     assert modes[0].distance == 0
-    assert modes[1].distance == pytest.approx(float(((CENTRES[1] - CENTRES[0]) / WIDTHS).square().sum(-1).max().sqrt()), rel=1e-4)
+    assert modes[1].distance == pytest.approx(max(float(offset @ m.curvature @ offset) for m in modes) ** 0.5)
 
 
-def test_it_follows_a_curved_valley():
-    mode = optimise.climb(_rosenbrock(), torch.tensor([-1.9, 2.0], dtype=torch.float64), tolerance=1e-8)
+@pytest.mark.parametrize(("bent", "n_modes"), [((0,), 2), ((), 1)])
+def test_the_surrogate_shows_the_mode_of_another_shape(bent, n_modes):
+    """One climb ends in one mode; the other is seen about it, where the coordinate is known to be bent."""
+    problem = _bimodal(bent)
+    modes = optimise.search(problem, _scouts(32, 2, 4.0, seed=1), n_starts=1, tolerance=1e-6)
+    assert len(modes) == n_modes
+    assert {round(abs(float(mode.z[0]))) for mode in modes} == {2}
+
+
+def test_other_shapes_cost_no_likelihood():
+    problem = _bimodal()
+    best = optimise.place(problem, torch.tensor([2.0, 0.2], dtype=torch.float64))
+    information = _information(problem, best.z)
+    problem.n_looks = problem.n_predictions = 0
+    found = optimise.others(problem, best, information, _scouts(64, 2, 5.0))
+    assert problem.n_looks == problem.n_predictions == 0
+    signs = sorted(round(float(z[0])) for z in found)
+    assert signs == [-2, 2]
+
+
+def test_it_follows_a_curved_valley_in_a_few_steps():
+    """The valley is straight in the summary: what the prior leaves is Newton's method."""
+    mode = _climb(_rosenbrock(), [-1.9, 2.0], tolerance=1e-8)
     assert mode.converged
-    assert mode.n_iterations < 60
+    assert mode.n_iterations < 15
     torch.testing.assert_close(mode.z, torch.ones(2, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
+def test_information_of_elsewhere_is_corrected_on_the_way():
+    """Data that saturate: at the start they see 25 times less, and with H as it is there no step is ever right."""
+    problem = Problem(lambda x, y: torch.stack([x, y + x**2], -1), [0.0, 3.0], lambda s: 30 * torch.tanh(s / 3))
+    start = torch.tensor([4.0, -3.0], dtype=torch.float64)
+    mode = optimise.climb(problem, start, 0.04 * torch.eye(2, dtype=torch.float64), 1e-6, 60)
+    assert mode.converged
+    z = mode.z.clone().requires_grad_()
+    assert float(torch.autograd.grad(problem.log_density(z), z)[0].norm()) < 1e-3  # slope of 1e-6 of errors of about 1 / 10, curvatures below 1000
+
+
+def test_learned_information_is_that_along_the_step_and_stays_positive():
+    true = torch.tensor([[4.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
+    step = torch.tensor([0.3, -0.7], dtype=torch.float64)
+    learned = optimise._learned(torch.eye(2, dtype=torch.float64), step, true @ step)
+    torch.testing.assert_close(learned @ step, true @ step)
+    upwards = optimise._learned(true, step, -5 * step)
+    assert bool((torch.linalg.eigvalsh(upwards) > 0).all())
+
+
 def test_a_quadratic_takes_few_steps_and_an_exhausted_climb_says_so():
-    start = torch.tensor([2.3, 0.2, -1.0], dtype=torch.float64)
-    assert optimise.climb(_two_gaussians(), start, tolerance=1e-6).n_iterations < 12  # damping falls threefold a step from 0.01
-    assert not optimise.climb(_two_gaussians(), start, tolerance=1e-6, max_iterations=1).converged
+    problem, _ = _quadratic()
+    assert _climb(problem, [2.3, 4.0], tolerance=1e-6).n_iterations < 8  # damping falls fivefold a step from 0.01
+    assert not _climb(problem, [2.3, 4.0], tolerance=1e-6, max_iterations=1).converged
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
 def test_a_step_to_where_there_is_no_number_is_refused(bad):
-    """ln p = ln x - x for x > 0, its mode 1; a curvature far too small throws every first step across 0."""
-    problem = SimpleNamespace(
-        log_density=lambda z: torch.where(z > 0, torch.log(z.clamp(min=1e-300)) - z, bad).sum(), curvature=lambda z: torch.full((1, 1), 1e-2, dtype=z.dtype)
-    )
-    mode = optimise.climb(problem, torch.tensor([3.0], dtype=torch.float64), tolerance=1e-4, max_iterations=500)
+    """ln L = n ln s - n s for s > 0, its mode 1; an information far too small throws every first step across 0."""
+
+    class Scale(Problem):
+        def likelihood_at_summary(self, s):
+            return torch.where(s > 0, 50 * (torch.log(s.clamp(min=1e-300)) - s), bad).sum(-1)
+
+    problem = Scale(lambda x: x[..., None], [0.0], width=1e4)
+    mode = optimise.climb(problem, torch.tensor([3.0], dtype=torch.float64), torch.full((1, 1), 1e-2, dtype=torch.float64), 1e-4)
     assert mode.converged
-    assert float(mode.z[0]) == pytest.approx(1, abs=1e-4)  # slope is 10 |1 / x - 1|
+    assert float(mode.z[0]) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_density_that_jumps_is_climbed_by_its_slopes():
     """Steps of 0.3 in ln p, at irregular places, on a parabola: by values alone the climb ends on the first ledge."""
 
-    def log_density(z):
-        return -0.5 * (z**2).sum() + 0.3 * (torch.floor(7.3 * z.detach()).remainder(2)).sum()
+    class Jumping(Problem):
+        def likelihood_at_summary(self, s):
+            return super().likelihood_at_summary(s) + 0.3 * torch.floor(7.3 * s.detach()).remainder(2).sum(-1)
 
-    problem = SimpleNamespace(log_density=log_density, curvature=lambda z: 1.5 * torch.eye(2, dtype=z.dtype))
-    mode = optimise.climb(problem, torch.tensor([3.0, -5.0], dtype=torch.float64), tolerance=1e-4)
+    problem = Jumping(lambda x, y: torch.stack([x, y], -1), [0.0, 0.0])
+    information = 1.5 * torch.eye(2, dtype=torch.float64)
+    mode = optimise.climb(problem, torch.tensor([3.0, -5.0], dtype=torch.float64), information, tolerance=1e-4)
     assert mode.converged
-    torch.testing.assert_close(mode.z, torch.zeros(2, dtype=torch.float64), atol=2e-4, rtol=0)  # slope is |z| / sqrt(1.5)
+    torch.testing.assert_close(mode.z, torch.zeros(2, dtype=torch.float64), atol=2e-4, rtol=0)  # errors of about 1
 
 
 def test_ends_at_one_place_are_one_mode():
@@ -104,8 +192,10 @@ def test_starts_lie_apart_and_the_better_of_two_neighbours_stays():
 
 
 def test_no_finite_scout_is_an_error_with_a_remedy():
+    problem, _ = _quadratic()
+    problem.data = problem.data * math.nan
     with pytest.raises(InputError, match="none of 8 starting points has a finite"):
-        optimise.search(SimpleNamespace(log_density=lambda z: z.sum() * math.nan), _scouts(8, 2, 1.0))
+        optimise.search(problem, _scouts(8, 2, 1.0))
 
 
 def test_of_two_ends_at_one_place_the_converged_one_stays():
@@ -116,7 +206,7 @@ def test_of_two_ends_at_one_place_the_converged_one_stays():
 
 
 def test_a_climb_ends_where_it_meets_a_known_mode():
-    known = optimise.climb(_rosenbrock(), torch.tensor([-1.9, 2.0], dtype=torch.float64), tolerance=1e-8)
-    met = optimise.climb(_rosenbrock(), torch.tensor([-1.5, 2.0], dtype=torch.float64), tolerance=1e-8, known=[known])
+    known = _climb(_rosenbrock(), [-1.9, 2.0], tolerance=1e-8)
+    met = _climb(_rosenbrock(), [-1.5, 2.0], tolerance=1e-8, known=[known])
     assert not met.converged
     assert optimise.distance(met, known) < optimise.SAME

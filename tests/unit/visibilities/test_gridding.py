@@ -403,6 +403,7 @@ def test_files_say_what_they_know_of_their_kernel():
     silent = gridding.from_gridded(data)
     assert silent.metadata["kernel"]["support"] == 1
     assert "taken for granted" in silent.metadata["notes"][0]
+    assert silent.metadata["kernel"]["information_factor"] == 1  # the likelihood divides by its root
     kernel = {"window": "kaiser_bessel", "window_m": 3, "window_beta": 4.0}
     told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []}, taper=None)
     again = gridding.from_gridded(told)

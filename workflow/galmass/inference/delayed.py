@@ -138,7 +138,7 @@ def _expanded(problem, modes, options, generator) -> tuple[Target, Population, i
     reference, bent, difference, spent, found = modes[0], problem.bent or [0], None, 0, None
     for n_moves in range(MOVES + 1):
         expansion, difference = surrogate.expand(problem, centre, difference)
-        spent += 2 * len(centre)
+        spent += 2 * len(centre) + 1  # at least: a difference of the wrong size is taken again
         target, found = _settled(problem, expansion, reference, bent, found and found.proposals, options, generator)
         reference, bent = found.moments(found.points.z)[0], target.bent
         offset = found.moments(_summaries(problem, found.points.z))[0] - centre

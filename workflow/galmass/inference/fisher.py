@@ -6,9 +6,9 @@ import torch
 
 FIRST_STEP = 1e-3  # of a summary, relative to 1 + |s|: only a guess of its size
 WANTED = 0.5  # step in standard errors: small against the width of the posterior, large against the rounding of float32
-TOLERATED = (0.02, 3.0)  # steps between these need no second try
+TOLERATED = (0.1, 1.0)  # steps between these need no second try
 MOST = 100.0  # growth of a first step at most: the data may say nothing about this summary
-PRIOR_STEP = 1e-4  # of unconstrained coordinates, whose priors are about 1 wide
+DIFFERENCE = 1e-4  # of unconstrained coordinates, whose priors are about 1 wide: float64 leaves 1e-8 of a derivative
 
 
 def central_jacobian(function, x, step):
@@ -65,19 +65,43 @@ def gradients(function, z):
         return torch.autograd.grad(function(z).sum(), z)[0]
 
 
+def summary_information(problem, centre, step=None):
+    """Information (m, m) of the data about the summary at `centre` (m,), and the steps (m,) of its differences; arguments as of `summary_jacobian`."""
+    with torch.no_grad():
+        _, weights = problem.score_and_weights(problem.predict_at_summary(centre))
+    jacobian, step = summary_jacobian(problem, centre, weights.double(), step)
+    return information(jacobian, weights.double()), step
+
+
 def summary_gradient(problem, z):
-    """Jacobian (m, d) of the summary at `z` (d,), exact."""
-    m = problem.summary(z).shape[-1]
-    # as many copies of z as summaries: one pass backwards gives each its own row
-    return gradients(lambda copies: problem.summary(copies).diagonal(), z.expand(m, -1))
+    """Jacobian (m, d) of the summary at `z` (d,)."""
+    return summary_slopes(problem, z)[1]
+
+
+def summary_slopes(problem, z):
+    """Summary (m,) and its Jacobian (m, d) at `z` (d,), by central differences: one batch of summaries costs less than one pass backwards."""
+    with torch.no_grad():
+        middle, above, below = problem.summary(_neighbours(z)).tensor_split([1, 1 + len(z)])
+    # beyond the edge of what can be: no slope
+    return middle[0], torch.nan_to_num((above - below).mT / (2 * DIFFERENCE), 0.0, 0.0, 0.0)
 
 
 def prior_curvature(problem, z):
-    """Minus the Hessian (d, d) of the log prior at `z` (d,), made positive semi-definite; by central differences of the gradient."""
-    shifts = PRIOR_STEP * torch.eye(len(z), dtype=z.dtype)
-    slopes = gradients(problem.log_prior, torch.cat([z + shifts, z - shifts]))
-    hessian = (slopes[: len(z)] - slopes[len(z) :]) / (2 * PRIOR_STEP)
-    return positive(-0.5 * (hessian + hessian.mT))
+    """Minus the Hessian (d, d) of the log prior at `z` (d,), made positive semi-definite."""
+    return prior_slopes(problem, z)[1]
+
+
+def prior_slopes(problem, z):
+    """Gradient (d,) of the log prior at `z` (d,), and `prior_curvature`, by central differences of the gradient."""
+    middle, above, below = gradients(problem.log_prior, _neighbours(z)).tensor_split([1, 1 + len(z)])
+    hessian = torch.nan_to_num((above - below) / (2 * DIFFERENCE), 0.0, 0.0, 0.0)
+    return middle[0], positive(-0.5 * (hessian + hessian.mT))
+
+
+def _neighbours(z):
+    """Points (1 + 2 d, d): `z` (d,), then one DIFFERENCE above it in each coordinate, then below."""
+    shifts = DIFFERENCE * torch.eye(len(z), dtype=z.dtype)
+    return torch.cat([z[None], z + shifts, z - shifts])
 
 
 def positive(matrix, floor: float = 0.0):
@@ -98,6 +122,13 @@ def likelihood_information(problem, z, summary_information):
 def posterior_curvature(problem, z, summary_information, floor: float = 1e-6):
     """Curvature (d, d) of the log posterior at `z`: information of the data plus that of the prior, eigenvalues at least `floor`."""
     return positive(likelihood_information(problem, z, summary_information) + prior_curvature(problem, z), floor)
+
+
+def curvature(problem, z):
+    """The same at `z` (d,) with the information found there: 2 to 4 m predictions."""
+    with torch.no_grad():
+        centre = problem.summary(z)
+    return posterior_curvature(problem, z, summary_information(problem, centre)[0])
 
 
 def covariance_factor(curvature):

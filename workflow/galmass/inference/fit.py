@@ -94,7 +94,7 @@ def _check_disc(posterior, x) -> None:
 def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
     """Medians, intervals, convergence and fit, for summary.json."""
     flat, found = chains.reshape(-1, posterior.n), result.diagnostics
-    best = flat[int(result.log_prob.argmax())]
+    best, unidentified = flat[int(result.log_prob.argmax())], posterior.parameters.unidentified(flat)
     with torch.no_grad():
         chi2 = posterior.noise.chi_squared(posterior.predict_at(torch.from_numpy(best)))
     return {
@@ -113,8 +113,8 @@ def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
         "chi2": float(chi2.sum()),
         "n_data": len(chi2),
         "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged")} for mode in modes],
-        "at_bound": list(posterior.parameters.at_bound(flat).values()),
-        "unidentified": list(posterior.parameters.unidentified(flat).values()),
+        "at_bound": [text for name, text in posterior.parameters.at_bound(flat).items() if name not in unidentified],
+        "unidentified": list(unidentified.values()),
     }
 
 

@@ -82,7 +82,7 @@ def _distances(centres, factors, x):
     k, d = centres.shape
     inverse = torch.linalg.solve_triangular(factors, torch.eye(d, dtype=x.dtype).expand(k, d, d), upper=False)
     offsets = x @ inverse.reshape(k * d, d).mT - (inverse @ centres[..., None]).reshape(-1)
-    return offsets.reshape(-1, k, d).square().sum(-1).mT
+    return offsets.reshape(len(x), k, d).square().sum(-1).mT
 
 
 def _log_volume(factors):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from galmass.errors import InputError
 from galmass.inference import conditional, mixture
 from galmass.inference.conditional import Points, Target
 
@@ -30,6 +31,7 @@ class Population:
     def moments(self, values):
         """Mean and standard deviation (m,) of values (n, m)."""
         weights = torch.softmax(self.log_weights, 0)
+        values = torch.where(weights[:, None] > 0, values, 0)  # where there is no summary there is no weight: 0 times NaN
         mean = weights @ values
         return mean, torch.sqrt(weights @ (values - mean) ** 2)
 
@@ -48,6 +50,11 @@ def adapt(target: Target, options, generator, first: mixture.Mixture | None = No
         ``n_rounds``, ``n_points``, ``n_effective``, ``n_components``.
     first : Mixture, optional
         To begin with, in place of one as wide as the priors.
+
+    Raises
+    ------
+    InputError
+        When no point has a density.
     """
     wide = as_wide_as_priors(target, generator)
     mixtures, rounds, log_densities = [first or wide], [], None
@@ -58,6 +65,8 @@ def adapt(target: Target, options, generator, first: mixture.Mixture | None = No
         points = conditional.joined(rounds)
         log_weights = points.log_weight - torch.logsumexp(log_densities, 0) + math.log(len(mixtures))
         last = drawn.log_weight - log_densities[-1, -len(drawn.z) :]
+        if not torch.isfinite(log_weights).any():
+            raise InputError(f"none of {len(log_weights)} points of the priors has a finite posterior density; check the priors, and the data for NaN")
         power = _power(log_weights)
         fitted = mixture.fit(points.y, power * log_weights, options["n_components"], generator)
         mixtures.append(mixture.joined(fitted, wide, DEFENSIVE))
@@ -85,7 +94,7 @@ def _power(log_weights) -> float:
     """Largest power, up to 1, of the weights that leaves `FEWEST` effective points."""
     if effective(log_weights) >= FEWEST:
         return 1.0
-    low, high = 0.0, 1.0
+    low, high = 2.0**-30, 1.0  # not 0: places of no density must keep none
     for _ in range(30):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if effective(middle * log_weights) >= FEWEST else (low, middle)

@@ -37,9 +37,9 @@ class Seen:
 
 
 def scouts(posterior, gridded, galaxy, n: int, seed: int):
-    """Coordinates (n, d) to look at: Sobol points of the prior; of every second one the geometry is put to what the data show.
+    """Coordinates (n, d) to look at: Sobol points of the prior, their masses scaled to the width of the line that the data show.
 
-    There the circular velocity is scaled, by the amplitude of the stars, to the width of the line.
+    Of every second one the geometry, too, is put to what the data show.
 
     Parameters
     ----------
@@ -54,8 +54,9 @@ def scouts(posterior, gridded, galaxy, n: int, seed: int):
     if found is None:
         print(f"no emission in the dirty cube above {EMISSION:g} sigma: the search for modes begins with points of the prior alone")
         return z
-    z[1::2] = placed(posterior, found, z[1::2])
-    return z
+    x = posterior.parameters.physical(z)
+    x[1::2] = placed(posterior, found, x[1::2])
+    return posterior.parameters.coordinates(scaled(posterior, found, x))
 
 
 def look(gridded, rest_frequency: float, n_pix: int) -> Seen | None:
@@ -133,17 +134,22 @@ AROUND = {
 }
 
 
-def placed(posterior, seen: Seen, z):
-    """The points z (n, d) with their geometry moved to what is seen, and their masses to the width of the line."""
-    parameters = posterior.parameters
-    x = parameters.physical(z)
-    for i, (name, prior) in enumerate(parameters.priors.items()):
+def placed(posterior, seen: Seen, x):
+    """The points x (n, d) with their geometry moved to what is seen."""
+    x = x.clone()
+    for i, (name, prior) in enumerate(posterior.parameters.priors.items()):
         if name in AROUND:
             x[:, i] = within(prior, AROUND[name](seen, 2 * prior.share(x[:, i]) - 1))
+    return x
+
+
+def scaled(posterior, seen: Seen, x):
+    """The points x (n, d) with their masses moved to the width of the line: what is much wider costs most, and is never right."""
+    x, parameters = x.clone(), posterior.parameters
     for name, shift in weighed(posterior, seen, x).items():
         i = parameters.names.index(name)
         x[:, i] = within(parameters.priors[name], x[:, i] + shift)
-    return parameters.coordinates(x)
+    return x
 
 
 def within(prior, values):

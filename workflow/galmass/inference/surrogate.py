@@ -41,7 +41,7 @@ class Problem(Protocol):
         """(..., d) -> what of the summary costs most and depends on the bent coordinates alone; None where there is no such thing."""
 
     def summary(self, z, unit=None):
-        """(..., d) -> (..., m): cheap, exact, differentiable, batched; `unit` as of points with the same bent coordinates."""
+        """(..., d) -> (..., m): cheap, exact, differentiable, batched; `unit` of (n, ...) as of points (..., n, d) with the same bent coordinates."""
 
     def predict_at_summary(self, s):
         """(m,) -> (n_data,): the model of all data, real and imaginary parts one after the other."""

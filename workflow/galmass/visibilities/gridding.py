@@ -454,7 +454,7 @@ def _kernel_of(about, factor, n_pix):
         "support": support,
         "beta": beta,
         "min_effective": MIN_EFFECTIVE,
-        "information_factor": None if beta is None else information_factor(support, beta),
+        "information_factor": information_factor(support, _check_kernel(support, beta)),
     }
     notes = [] if known else ["the file does not tell how wide its kernel was: one uv cell, without correlation of neighbours, is taken for granted"]
     if factor is not None:
