@@ -121,25 +121,25 @@ class Stamps:
     def read(self, rows) -> Tensor:
         """Images of catalogue rows (n,), float32 (n, n_band, n_pix, n_pix); rows in the order of the store are read fastest."""
         rows = np.asarray(rows)
-        if self._pool is None or len(rows) < 2 * store.CHUNK:
-            return self._read(self._readers[0], rows)
-        parts = np.array_split(rows, self.threads)
-        return torch.cat(list(self._pool.map(self._read, self._readers, parts)))
+        out = torch.empty(len(rows), self.modality.n_band, self.modality.n_pix, self.modality.n_pix)
+        # a few at a time stay in the processor's cache
+        pieces = np.array_split(np.arange(len(rows)), -(-len(rows) // store.CHUNK)) if len(rows) else []
+        if self._pool is None or len(pieces) < 2:
+            self._fill(self._readers[0], rows, out, pieces)
+            return out
+        shares = [[pieces[i] for i in share] for share in np.array_split(np.arange(len(pieces)), self.threads)]
+        list(self._pool.map(lambda readers, share: self._fill(readers, rows, out, share), self._readers, shares))
+        return out
 
-    def _read(self, readers: list, rows: np.ndarray) -> Tensor:
-        if not len(rows):
-            return torch.empty(0, self.modality.n_band, self.modality.n_pix, self.modality.n_pix)
-        out, first = [], 0
-        # a few at a time stay in the processor's cache; resampling comes last, in the units that the network sees
-        for piece in np.array_split(rows, -(-len(rows) // store.CHUNK)):
-            seen, first = [], 0
-            for images, reader, own in zip(self.modality.images, readers, self.rows, strict=True):
-                bands = slice(first, first := first + len(images.bands))
-                pixels = torch.from_numpy(cropped(reader.image(own[piece], images.bands), images.n_pix))
-                pixels = stretch(pixels / torch.from_numpy(self._divisor[piece, bands])[:, :, None, None]) / self._scale[bands]
-                seen.append(resampled(pixels, self.modality.n_pix))
-            out.append(torch.cat(seen, 1) if len(seen) > 1 else seen[0])
-        return torch.cat(out)
+    def _fill(self, readers: list, rows: np.ndarray, out: Tensor, pieces: list[np.ndarray]) -> None:
+        """Write the images of some of the rows, a piece at a time, to their place."""
+        for piece in pieces:
+            own, last = slice(piece[0], piece[-1] + 1), 0
+            for images, reader, places in zip(self.modality.images, readers, self.rows, strict=True):
+                bands = slice(last, last := last + len(images.bands))
+                pixels = torch.from_numpy(cropped(reader.image(places[rows[piece]], images.bands), images.n_pix))
+                pixels = stretch(pixels / torch.from_numpy(self._divisor[rows[piece], bands])[:, :, None, None]) / self._scale[bands]
+                out[own, bands] = resampled(pixels, self.modality.n_pix)
 
 
 def resampled(images: Tensor, n_pix: int) -> Tensor:
