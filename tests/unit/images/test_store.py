@@ -4,6 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import zarr
+from zarr.codecs import ZstdCodec
 
 from galmass import stores
 from galmass.errors import InputError
@@ -68,6 +70,23 @@ def test_rows_in_any_order_with_repetitions_and_some_bands(cutouts, values):
     rows = np.array([20, 3, 3, 17, 0, 8, 7])
     np.testing.assert_array_equal(cutouts.image(rows, ["r", "u"]), values[0][rows][:, [2, 0]])
     assert cutouts.image([], ["g"]).shape == (0, 1, N_PIX, N_PIX)
+
+
+def test_zarr_reads_the_same(cutouts, values):
+    """The layout is Zarr's own: other programs read the store without this one."""
+    group = zarr.open_group(str(cutouts.path), mode="r")
+    for name, expected in zip(("image", "inverse_variance", "mask"), values, strict=False):
+        np.testing.assert_array_equal(group[name][...], expected)
+        assert group[name].metadata.dimension_names == ("galaxy", "band", "y", "x")
+    assert bytes(group["galaxy_id"][7]).rstrip(b"\0").decode() == values[3][7]
+
+
+def test_another_layout_is_refused(cutouts):
+    group = zarr.open_group(str(cutouts.path), mode="a", zarr_format=3)
+    mask = group["mask"][...]
+    group.create_array("mask", data=mask, chunks=(4, 1, N_PIX, N_PIX), shards=(8, 3, N_PIX, N_PIX), compressors=ZstdCodec(), overwrite=True)
+    with pytest.raises(InputError, match="mask is laid out in another way"):
+        store.open(cutouts.path)
 
 
 def test_a_small_cache_changes_nothing(cutouts, values, monkeypatch):
