@@ -101,6 +101,7 @@ def test_every_exclusion_has_its_reason(tmp_path, folder):
     notes, cutouts_ = cut(tmp_path / "a.zarr", table, folder)
     assert notes["reason"].tolist() == ["", "no position", "no frame", "off the frame", "misplaced", ""]
     assert fields.counts(notes) == {"cut": 2, "no position": 1, "no frame": 1, "off the frame": 1, "misplaced": 1, "edge or gap": 0}
+    assert cutouts_.galaxy_id.tolist() == ["J0", "", "", "", "", "J5"]  # nobody finds an image of those that are excluded
     assert cutouts_.mask([1, 2, 3]).all()
     assert not cutouts_.mask([0, 4, 5]).any()
 

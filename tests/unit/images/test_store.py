@@ -9,7 +9,7 @@ from zarr.codecs import ZstdCodec
 
 from galmass import stores
 from galmass.errors import InputError
-from galmass.images import store
+from galmass.images import cutout_reader, store
 
 BANDS, N_PIX = ("u", "g", "r"), 6
 
@@ -90,7 +90,7 @@ def test_another_layout_is_refused(cutouts):
 
 
 def test_a_small_cache_changes_nothing(cutouts, values, monkeypatch):
-    monkeypatch.setattr(store, "_CACHE_BYTES", 1)
+    monkeypatch.setattr(cutout_reader, "_CACHE_BYTES", 1)
     rows = np.random.default_rng(2).permutation(21)
     np.testing.assert_array_equal(cutouts.image(rows), values[0][rows])
     assert len(cutouts._cache) == 1
@@ -108,6 +108,29 @@ def test_pieces_in_any_order_give_the_same_bytes(tmp_path, cutouts, values, piec
         return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
     assert files(other.path) == files(cutouts.path)
+
+
+def test_excluded_galaxies_have_no_name_and_stores_join(tmp_path, values):
+    names = ["" if i % 5 == 0 else name for i, name in enumerate(values[3])]
+    parts = [write(tmp_path / f"{a}.zarr", (*(v[a:b] for v in values[:3]), names[a:b])) for a, b in ((0, 13), (13, 21))]
+    store.join([part.path for part in parts], tmp_path / "all.zarr")
+    joined = store.open(tmp_path / "all.zarr")
+    assert joined.galaxy_id.tolist() == names
+    np.testing.assert_array_equal(joined.image(range(21)), values[0])
+    with pytest.raises(InputError, match="10 galaxies are in more than one of the stores"):
+        store.join([parts[0].path, parts[0].path], tmp_path / "twice.zarr")
+
+
+def test_chunks_and_shards_without_a_datum(tmp_path, values):
+    """Zarr writes neither chunks nor files for them."""
+    mask = values[2].copy()
+    mask[:16] = 1
+    mask[18:, 1] = 1
+    cutouts = write(tmp_path / "a.zarr", (values[0], values[1], mask, values[3]))
+    cutouts.verify()
+    np.testing.assert_array_equal(cutouts.mask(range(21)), mask)
+    np.testing.assert_array_equal(cutouts.image(range(21)), np.where(mask, 0, values[0]))
+    np.testing.assert_array_equal(cutouts.inverse_variance(range(21)), np.where(mask, 0, values[1]))
 
 
 def test_masked_pixels_are_zero_whatever_they_were(tmp_path, values):
@@ -179,7 +202,7 @@ def test_a_truncated_shard_cannot_be_read(cutouts):
 
 
 def test_memory_does_not_grow_with_the_number_of_galaxies(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CACHE_BYTES", 1e5)
+    monkeypatch.setattr(cutout_reader, "_CACHE_BYTES", 1e5)
 
     def peak(n):
         tracemalloc.start()

@@ -84,7 +84,7 @@ def cut_catalogue(catalogue: pd.DataFrame, folder, path, options: Mapping, metad
     folder : path
         Frames under the survey's names, packed or not.
     path : path
-        Store to write, one row per row of the catalogue. Excluded galaxies are there with their masks.
+        Store to write, one row per row of the catalogue. The rows of excluded galaxies have no identifier.
     options : mapping
         ``bands``, ``n_pix``, ``sub_pixel``, ``max_missing`` (largest share of a stamp without a datum).
     metadata : mapping, optional
@@ -100,16 +100,17 @@ def cut_catalogue(catalogue: pd.DataFrame, folder, path, options: Mapping, metad
     bands, n_pix = list(options["bands"]), options["n_pix"]
     used, notes = _present(catalogue, folder, n_pix), []
     ra, dec = (catalogue[name].to_numpy(float) for name in ("ra", "dec"))
-    galaxy_id = catalogue["galaxy_id"].to_numpy(str)
     with stores.replacing(path) as part:
         writer = store.create(part, len(catalogue), bands, n_pix, PIXEL_SCALE, {"instrument": "SDSS imaging camera", **(metadata or {})})
         for key, rows in _groups(used):
             field = _read_field(folder, bands, key)
             for some in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER)):
                 image, inverse_variance, mask = cutouts.cut(field, ra[some], dec[some], bands, n_pix, options["sub_pixel"])
+                found = _notes(catalogue.iloc[some], key, field, bands, mask, options["max_missing"])
+                names = found["galaxy_id"].where(found["reason"] == "", "").to_numpy(str)
                 for i, row in enumerate(some):
-                    writer.write(row, image[[i]], inverse_variance[[i]], mask[[i]], galaxy_id[[row]])
-                notes.append(_notes(catalogue.iloc[some], key, field, bands, mask, options["max_missing"]).set_axis(some))
+                    writer.write(row, image[[i]], inverse_variance[[i]], mask[[i]], names[[i]])
+                notes.append(found.set_axis(some))
                 advance(len(some))
         writer.close()
     return pd.concat(notes).sort_index().reset_index(drop=True)

@@ -1,32 +1,19 @@
 """The store of galaxy cutouts: images, inverse variances and masks in one sharded Zarr group, written and read piece by piece."""
 
-import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import zarr
-from numcodecs import blosc
 from zarr.codecs import BloscCodec
 
 from galmass import stores
 from galmass.errors import InputError
+from galmass.images.cutout_reader import FIELDS, REMEDY, UNIT, ZERO_POINT, Cutouts, array_digest
 
 SHARD = 1024  # galaxies of one file
 CHUNK = 32  # galaxies that are decoded together, one band at a time: a network of one band reads one band
-UNIT, ZERO_POINT = "nanomaggy", 22.5
-FIELDS = {  # kind, value where nothing is known, unit, description
-    "image": ("float32", 0, UNIT, "flux per pixel, sky subtracted; 0 where there is no datum"),
-    "inverse_variance": ("float32", 0, f"{UNIT}^-2", "inverse variance per pixel; 0 where there is no datum"),
-    "mask": ("uint8", 1, "", "1 where there is no datum"),
-}
 _OPEN_SHARDS = 2  # shards that a writer holds in memory
-_CACHE_BYTES = 64 * 2**20  # decoded chunks that a reader holds in memory
-blosc.use_threads = False  # threads of its own would not outlive the fork of a data loader's worker
-_REMEDY = "the store is half-written or damaged; delete it and run again"
 
 
 def create(path, n_galaxy: int, bands: Sequence[str], n_pix: int, pixel_scale_arcsec: float, metadata: Mapping | None = None) -> "Writer":
@@ -57,7 +44,6 @@ def create(path, n_galaxy: int, bands: Sequence[str], n_pix: int, pixel_scale_ar
             # zstd over shuffled bits: 0.88 of the bytes of sky noise, where zstd alone leaves 0.93, and twice as fast to read
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=np.dtype(kind).itemsize),
             dimension_names=("galaxy", "band", "y", "x"),
-            config={"write_empty_chunks": True},  # a file that is missing is then a file that was lost
         )
         stored.attrs.update(unit=unit, description=description)
     known = {"bands": list(bands), "pixel_scale_arcsec": float(pixel_scale_arcsec), "unit": UNIT, "zero_point": ZERO_POINT}
@@ -86,6 +72,7 @@ class Writer:
         mask : array (n, n_band, n_pix, n_pix)
             True or 1 where there is no datum: image and inverse variance become 0 there.
         galaxy_id : sequence of n str
+            Empty for a galaxy that is excluded: whoever looks for its image finds none.
 
         Raises
         ------
@@ -134,7 +121,7 @@ class Writer:
                 self._group[name][_rows(shard)] = array
             except OSError as error:
                 raise InputError(f"{self._group.store_path} cannot be written ({error}); is the disk full? Free space and run again") from error
-            self._sha256[name][shard] = _sha256(array)
+            self._sha256[name][shard] = array_digest(array)
 
     def close(self) -> None:
         """Write what is held, the identifiers and the digests of all shards.
@@ -142,7 +129,7 @@ class Writer:
         Raises
         ------
         InputError
-            When a galaxy was never written. One without a datum is written with its whole mask set.
+            When a row was never written. A galaxy without a datum is written with its whole mask set and no identifier.
         """
         if not self._written.all():
             raise InputError(f"{self._group.store_path}: {np.sum(~self._written)} of {self.shape[0]} galaxies were never written")
@@ -153,7 +140,7 @@ class Writer:
         words = np.frombuffer(words.tobytes(), np.uint8).reshape(len(words), -1)
         stored = self._group.create_array("galaxy_id", data=words, chunks=(65536, words.shape[1]), dimension_names=("galaxy", "character"))
         stored.attrs.update(unit="", description="identifiers in ASCII, as in galaxies.parquet and in its order, padded with zeros")
-        self._group.attrs["sha256"] = self._sha256 | {"galaxy_id": _sha256(words)}
+        self._group.attrs["sha256"] = self._sha256 | {"galaxy_id": array_digest(words)}
 
 
 def join(paths: Sequence, path) -> None:
@@ -170,8 +157,9 @@ def join(paths: Sequence, path) -> None:
         if (other.metadata, other.n_pix) != (first.metadata, first.n_pix):
             raise InputError(f"{other.path} and {first.path} differ in their bands, pixels or other attributes; make both anew with one configuration")
     names = np.concatenate([part.galaxy_id for part in parts])
-    if len(np.unique(names)) < len(names):
-        raise InputError(f"{len(names) - len(np.unique(names))} galaxies are in more than one of the stores {', '.join(map(str, paths))}")
+    held = names[names != ""]
+    if len(np.unique(held)) < len(held):
+        raise InputError(f"{len(held) - len(np.unique(held))} galaxies are in more than one of the stores {', '.join(map(str, paths))}")
     with stores.replacing(path) as scratch:
         writer, start = create(scratch, len(names), first.bands, first.n_pix, first.pixel_scale_arcsec, first.metadata), 0
         for part in parts:
@@ -180,15 +168,6 @@ def join(paths: Sequence, path) -> None:
                 writer.write(start + low, part.image(rows), part.inverse_variance(rows), part.mask(rows), part.galaxy_id[rows])
             start += len(part)
         writer.close()
-
-
-def _shard_index(file: int, n_chunk: int) -> np.ndarray:
-    """Start and size of every chunk of a shard [byte], (n_chunk, 2)."""
-    size = 16 * n_chunk + 4
-    content = os.pread(file, size, os.fstat(file).st_size - size)
-    if len(content) != size or int.from_bytes(content[-4:], "little") != google_crc32c.value(content[:-4]):
-        raise ValueError("the table at the end of a shard is damaged")
-    return np.frombuffer(content[:-4], "<u8").reshape(n_chunk, 2)
 
 
 def _rows(shard: int) -> slice:
@@ -205,11 +184,7 @@ def _pieces(start: int, n: int) -> Iterator[tuple[int, slice, slice]]:
         row += last - first
 
 
-def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
-def open(path) -> "Cutouts":
+def open(path) -> Cutouts:
     """Open a store of cutouts to read; no image is read yet.
 
     Raises
@@ -222,137 +197,4 @@ def open(path) -> "Cutouts":
     except InputError:
         raise
     except Exception as error:  # zarr, its codecs and the file system raise many kinds: all mean the same here
-        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from error
-
-
-class Cutouts:
-    """A store of cutouts: any rows, any bands, a bounded number of decoded chunks in memory.
-
-    Attributes
-    ----------
-    bands : list of str
-    n_pix : int
-    pixel_scale_arcsec : float
-    metadata : dict
-        All attributes of the store.
-    galaxy_id : str array (n_galaxy,)
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-        group = zarr.open_group(str(path), mode="r")
-        self.metadata = dict(group.attrs)
-        self.sha256 = self.metadata.pop("sha256")
-        self.bands, self.pixel_scale_arcsec = list(self.metadata["bands"]), float(self.metadata["pixel_scale_arcsec"])
-        self._fields = {name: group[name] for name in FIELDS}
-        words = group["galaxy_id"][...]
-        self.galaxy_id = np.ascontiguousarray(words).view(f"S{words.shape[1]}")[:, 0].astype(str)
-        self.n_pix = self._fields["image"].shape[-1]
-        self._chunk_size, self._shard_size = self._fields["image"].chunks[0], self._fields["image"].shards[0]
-        self._index: dict[tuple[str, int], np.ndarray] = {}
-        self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._cache_bytes = 0
-        self._check_layout()
-
-    def _check_layout(self) -> None:
-        """Zarr reads a file that is missing as fill values, in silence; `_decode` knows one layout."""
-        for name in FIELDS:
-            (sharding,) = self._fields[name].metadata.codecs
-            known = [type(codec).__name__ for codec in (*sharding.codecs, *sharding.index_codecs)]
-            if known != ["BytesCodec", "BloscCodec", "BytesCodec", "Crc32cCodec"] or sharding.index_location.value != "end":
-                raise InputError(f"{self.path}: {name} is laid out in another way than galmass writes; delete it and run again")
-            for shard in range(len(self.sha256[name])):
-                if not (self.path / name / f"c/{shard}/0/0/0").is_file():
-                    raise InputError(f"{self.path}: shard {shard} of {name} is missing; {_REMEDY}")
-
-    def __len__(self) -> int:
-        return len(self.galaxy_id)
-
-    def image(self, rows, bands: Sequence[str] | None = None) -> np.ndarray:
-        """Fluxes [nanomaggy] of galaxies, float32 (n_row, n_band, n_pix, n_pix).
-
-        Parameters
-        ----------
-        rows : int array (n_row,)
-            In any order, with repetitions. Rows near each other are read fastest: whole chunks are decoded.
-        bands : sequence of str, optional
-            Which bands, in which order; all of them without it.
-        """
-        return self._gather("image", rows, bands)
-
-    def inverse_variance(self, rows, bands: Sequence[str] | None = None) -> np.ndarray:
-        """Inverse variances [nanomaggy^-2] like `image`."""
-        return self._gather("inverse_variance", rows, bands)
-
-    def mask(self, rows, bands: Sequence[str] | None = None) -> np.ndarray:
-        """Masks, uint8, 1 where there is no datum, like `image`."""
-        return self._gather("mask", rows, bands)
-
-    def _columns(self, bands: Sequence[str] | None) -> list[int]:
-        bands = self.bands if bands is None else bands
-        missing = [b for b in bands if b not in self.bands]
-        if missing:
-            raise InputError(f"{self.path} has no band {', '.join(missing)}; it has {', '.join(self.bands)}")
-        return [self.bands.index(b) for b in bands]
-
-    def _gather(self, name: str, rows, bands: Sequence[str] | None) -> np.ndarray:
-        columns, rows = self._columns(bands), np.asarray(rows, np.int64)
-        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise InputError(f"rows {rows.min()} to {rows.max()} do not lie in {self.path}, which has {len(self)} galaxies")
-        out = np.empty((len(rows), len(columns), self.n_pix, self.n_pix), FIELDS[name][0])
-        order = np.argsort(rows, kind="stable")
-        chunks, first = np.unique(rows[order] // self._chunk_size, return_index=True)
-        for chunk, start, stop in zip(chunks.tolist(), first, [*first[1:], len(rows)], strict=False):
-            places = order[start:stop]
-            for i, column in enumerate(columns):
-                out[places, i] = self._chunk(name, chunk, column)[rows[places] - chunk * self._chunk_size]
-        return out
-
-    def _chunk(self, name: str, chunk: int, column: int) -> np.ndarray:
-        """One band of one chunk of galaxies, (n, n_pix, n_pix), from memory where it was read lately."""
-        key = (name, chunk, column)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        try:
-            block = self._decode(name, chunk, column)
-        except Exception as error:  # as in `open`
-            raise InputError(f"{self.path}: {name} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from error
-        self._cache[key] = block
-        self._cache_bytes += block.nbytes
-        while self._cache_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return block
-
-    def _decode(self, name: str, chunk: int, column: int) -> np.ndarray:
-        """One band of one chunk from its shard: chunks in C order, then the table of their places and its checksum.
-
-        Zarr itself hands every chunk through three threads: three times slower on a busy machine, and a thread
-        that waits is a trap for the forked workers of a data loader.
-        """
-        per_shard = self._shard_size // self._chunk_size
-        shard, place = divmod(chunk, per_shard)
-        file = os.open(self.path / name / f"c/{shard}/0/0/0", os.O_RDONLY)
-        try:
-            if (name, shard) not in self._index:
-                self._index[name, shard] = _shard_index(file, per_shard * len(self.bands))
-            start, size = self._index[name, shard][place * len(self.bands) + column].tolist()
-            content = os.pread(file, size, start)
-        finally:
-            os.close(file)
-        block = np.frombuffer(blosc.decompress(content), FIELDS[name][0]).reshape(self._chunk_size, self.n_pix, self.n_pix)
-        return block[: len(self) - chunk * self._chunk_size]
-
-    def verify(self) -> None:
-        """Compare every shard with the digest that its writer left; raises `InputError` at the first difference."""
-        for name, digests in self.sha256.items():
-            for shard, expected in enumerate([digests] if name == "galaxy_id" else digests):
-                if self._digest(name, shard) != expected:
-                    raise InputError(f"{self.path}: shard {shard} of {name} is not what was written; {_REMEDY}")
-
-    def _digest(self, name: str, shard: int) -> str:
-        try:
-            array = zarr.open_group(str(self.path), mode="r")[name]
-            return _sha256(array[...] if name == "galaxy_id" else array[shard * self._shard_size : (shard + 1) * self._shard_size])
-        except Exception:  # what cannot be decoded is not what was written
-            return ""
+        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from error
