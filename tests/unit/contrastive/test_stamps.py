@@ -108,6 +108,14 @@ def test_read_gives_the_right_galaxies_bands_and_pixels(frame, paths, pixels, th
     np.testing.assert_array_equal(stamps.chunk_of(), _rows(frame) // store.CHUNK)
 
 
+def test_no_two_share_a_reader(frame, paths):
+    """Training galaxies are read by a thread of their own while the validation galaxies are: the cache of a reader knows no lock."""
+    cutouts = open_stores(PLAIN, paths)
+    one, two = (Stamps(frame, PLAIN, cutouts, _plain(PLAIN), threads=2) for _ in range(2))
+    readers = [id(reader) for stamps in (one, two) for readers in stamps._readers for reader in readers]
+    assert len({*readers, id(cutouts["optical"])}) == 5
+
+
 def test_no_galaxy_is_an_empty_batch(frame, paths):
     assert Stamps(frame, PLAIN, open_stores(PLAIN, paths), _plain(PLAIN)).read([]).shape == (0, 2, 12, 12)
 

@@ -99,16 +99,16 @@ class Stamps:
 
     def __init__(self, frame, modality: Modality, cutouts: Mapping, scaling: ImageScaling, threads: int = 1):
         self.modality, self.threads = modality, threads
-        self._sources = [opened(cutouts, images, modality) for images in modality.images]
+        sources = [opened(cutouts, images, modality) for images in modality.images]
         wanted = frame["galaxy_id"].astype(str).to_numpy()
-        self.rows = [rows_of(wanted, source) for source in self._sources]
-        self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in self._sources]
+        self.rows = [rows_of(wanted, source) for source in sources]
+        self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in sources]
         floor, unit, scale = (np.array(x, np.float32) for x in (scaling.flux_floor, scaling.unit, scaling.scale))
         floors = np.split(floor, np.cumsum([len(images.bands) for images in modality.images])[:-1])
         self._divisor = unit * np.hstack([fluxes(frame, images, own) for images, own in zip(modality.images, floors, strict=True)])
         self._scale = torch.from_numpy(scale)[:, None, None]
-        # a reader holds decoded chunks and is not made for two threads at a time
-        self._readers = [[source if i == 0 else store.open(source.path) for source in self._sources] for i in range(threads)]
+        # a reader holds decoded chunks and is not made for two threads: training galaxies are read while others are validated
+        self._readers = [[store.open(source.path) for source in sources] for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads, "stamps") if threads > 1 else None
 
     def __len__(self) -> int:
