@@ -130,8 +130,10 @@ def test_a_batch_holds_images_context_and_bins_of_the_same_galaxies(frame, cutou
 
 def test_steps_give_the_same_in_any_order_and_another_process(frame, cutouts):
     one, two = (_datasets(frame, cutouts)[0] for _ in range(2))
-    for step in (70, 3, 31, 0):  # back and forth between windows
-        for a, b in zip(one[step], two[step], strict=True):
+    # back and forth between windows, to the one before and to the one after
+    expected = {step: two[step] for step in range(75)}
+    for step in (70, 3, 12, 3, 31, 22, 31, 0, 11, 21, 0, 62):
+        for a, b in zip(one[step], expected[step], strict=True):
             assert torch.equal(a, b)
     assert not torch.equal(one[0][3], one[1][3])
     assert set(torch.cat([one[s][3] for s in range(40)]).flatten().tolist()) == set(range(8))
@@ -139,12 +141,13 @@ def test_steps_give_the_same_in_any_order_and_another_process(frame, cutouts):
 
 def test_at_most_two_windows_are_held_and_the_next_is_read_ahead(frame, cutouts, monkeypatch):
     reads, usual = [], Stamps.read
-    monkeypatch.setattr(Stamps, "read", lambda self, rows: (reads.append((len(rows), threading.current_thread().name)), usual(self, rows))[1])
+    monkeypatch.setattr(Stamps, "read", lambda self, rows, *out: (reads.append((len(rows), threading.current_thread().name)), usual(self, rows, *out))[1])
     training, _ = _datasets(frame, cutouts)
     reads.clear()
     for step in range(60):
         training[step]
         assert len(training._windows._loading) <= 2
+        assert len(training._windows._buffers) == 2
     [future.result() for future in training._windows._loading.values()]
     assert [n for n, _ in reads] == [100] * 7  # six windows of two permutations, and the seventh ahead
     assert all(name.startswith("windows") for _, name in reads)  # none on the way of the training
@@ -152,7 +155,7 @@ def test_at_most_two_windows_are_held_and_the_next_is_read_ahead(frame, cutouts,
 
 def test_a_small_survey_is_read_once(frame, cutouts, monkeypatch):
     reads, usual = [], Stamps.read
-    monkeypatch.setattr(Stamps, "read", lambda self, rows: (reads.append(len(rows)), usual(self, rows))[1])
+    monkeypatch.setattr(Stamps, "read", lambda self, rows, *out: (reads.append(len(rows)), usual(self, rows, *out))[1])
     training, validation = _datasets(frame, cutouts, window=1000)
     for step in range(100):
         training[step]

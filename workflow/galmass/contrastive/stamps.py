@@ -118,10 +118,20 @@ class Stamps:
         """Which run of galaxies of the first store is decoded together with each galaxy, (n_galaxy,)."""
         return self.rows[0] // store.CHUNK
 
-    def read(self, rows) -> Tensor:
-        """Images of catalogue rows (n,), float32 (n, n_band, n_pix, n_pix); rows in the order of the store are read fastest."""
+    def buffer(self, n: int) -> Tensor:
+        """Room for the images of `n` galaxies."""
+        return torch.empty(n, self.modality.n_band, self.modality.n_pix, self.modality.n_pix)
+
+    def read(self, rows, out: Tensor | None = None) -> Tensor:
+        """Images of catalogue rows (n,), float32 (n, n_band, n_pix, n_pix); rows in the order of the store are read fastest.
+
+        Parameters
+        ----------
+        out : tensor, optional
+            Where to write them.
+        """
         rows = np.asarray(rows)
-        out = torch.empty(len(rows), self.modality.n_band, self.modality.n_pix, self.modality.n_pix)
+        out = self.buffer(len(rows)) if out is None else out
         # a few at a time stay in the processor's cache
         pieces = np.array_split(np.arange(len(rows)), -(-len(rows) // store.CHUNK)) if len(rows) else []
         if self._pool is None or len(pieces) < 2:

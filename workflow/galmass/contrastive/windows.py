@@ -5,6 +5,7 @@ the chunks of the store are shuffled, some thousand galaxies of them are read at
 mini-batches are drawn from the window while the next one is read.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -67,31 +68,40 @@ class Order:
 
 
 class Windows:
-    """The images of the window in use, and of the next one, which is being read."""
+    """The images of the window in use, and of the next one, which is being read, each in its own half of the memory."""
 
     def __init__(self, stamps: Stamps, order: Order):
         self.stamps, self.order = stamps, order
         self._loading: dict[tuple[int, int], Future] = {}
-        self._pool = ThreadPoolExecutor(1, "windows")
+        self._pool, self._buffers = ThreadPoolExecutor(1, "windows"), deque(maxlen=2)
 
     def get(self, permutation: int, window: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Galaxies in the order of batches (size,), the place of each among the images (size,), the images."""
+        """Galaxies in the order of batches (size,), the place of each among the images (size,), the images.
+
+        The images are overwritten when another window is asked for.
+        """
         here = (permutation, window)
         following = (permutation, window + 1) if window + 1 < self.order.n_window else (permutation + 1, 0)
-        rows = self.order.window(*here)
         if self.order.n_window == 1:  # all are in memory for good
+            rows = self.order.window(*here)
             return rows, rows, self._all()
-        found = self._load(here)
-        rows, images = found.result()
+        if here not in self._loading:
+            self._loading.clear()
+        rows, images = self._load(here).result()
         self._loading = {key: future for key, future in self._loading.items() if key in (here, following)}
         self._load(following)
         return rows, np.argsort(np.argsort(rows, kind="stable"), kind="stable"), images
 
     def _load(self, key: tuple[int, int]) -> Future:
         if key not in self._loading:
-            rows = self.order.window(*key)
-            self._loading[key] = self._pool.submit(lambda: (rows, self.stamps.read(np.sort(rows))))
+            if len(self._buffers) < 2:
+                self._buffers.append(self.stamps.buffer(self.order.size))
+            self._buffers.rotate()  # one thread reads, one window after the other: the older half is free by then
+            self._loading[key] = self._pool.submit(self._read, self.order.window(*key), self._buffers[0])
         return self._loading[key]
+
+    def _read(self, rows: np.ndarray, buffer: Tensor) -> tuple[np.ndarray, Tensor]:
+        return rows, self.stamps.read(np.sort(rows), buffer)
 
     def _all(self) -> Tensor:
         if not self._loading:
