@@ -126,15 +126,15 @@ def drawing() -> dict:
 
 
 def information() -> dict:
-    """Exact: the scatter that an ideal network reaches on 400 galaxies, and nats."""
-    values = simulation.draw(400, SETTINGS, 77)[0]
+    """Exact: the scatter that an ideal network reaches on 300 galaxies, and nats."""
+    values = simulation.draw(300, SETTINGS, 77)[0]
     blocks = {
         "Mopt": MOPT,
         "MoptMir": [*MOPT, "mag_w1", "mag_w2"],
         "Mopt and n": [*MOPT, *(f"sersic_n_{b}" for b in BANDS)],
         "Iopt (Mopt, n, R50)": [*MOPT, *(f"{name}_{b}" for name in ("sersic_n", "r50") for b in BANDS)],
     }
-    found = {name: mock_information.information(values, columns, SETTINGS, 2048) for name, columns in blocks.items()}
+    found = {name: mock_information.information(values, columns, SETTINGS, 1024) for name, columns in blocks.items()}
     better = found["Iopt (Mopt, n, R50)"]["sigma_mad"] <= 0.85 * found["Mopt"]["sigma_mad"]
     rounded = {name: {key: round(value, 3) for key, value in row.items()} for name, row in found.items()}
     return row(rounded, "nats, dex", "images leave <= 0.85 of the scatter of magnitudes", better)
