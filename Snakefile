@@ -15,6 +15,9 @@ configfile: "config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/catalogue.smk"
+include: "workflow/rules/sky.smk"
+include: "workflow/rules/archives.smk"
+include: "workflow/rules/images.smk"
 include: "workflow/rules/contrastive.smk"
 include: "workflow/rules/causality.smk"
 include: "workflow/rules/deprojection.smk"
@@ -31,7 +34,7 @@ rule all:
         survey_targets,
         deprojection_targets,
         dynamics_targets,
-        HEADLINES,
+        headlines(),
 
 
 rule survey:

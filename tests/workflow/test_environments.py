@@ -12,7 +12,14 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from galmass.provenance import imported_names, reached_modules
 
-DISTRIBUTION = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "yaml": "pyyaml", "pytorch_lightning": "pytorch-lightning", "casacore": "python-casacore"}
+DISTRIBUTION = {
+    "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
+    "yaml": "pyyaml",
+    "pytorch_lightning": "pytorch-lightning",
+    "casacore": "python-casacore",
+    "google_crc32c": "google-crc32c",
+}
 WITHOUT_IMPORT = {"python", "pip", "scipy"}  # scipy under kcorrect
 RULES = {
     name: block
@@ -69,10 +76,10 @@ def test_versions_are_those_of_the_lock(environment):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rule_has_all_keys_in_one_order(rule):
-    order = ["input", "output", "log", "benchmark", "priority", "conda", "threads", "resources", "params", "script"]
+    order = ["input", "output", "log", "benchmark", "wildcard_constraints", "priority", "conda", "threads", "resources", "params", "script"]
     keys = re.findall(r"^    (\w+):", RULES[rule], re.MULTILINE)
     assert keys == [key for key in order if key in keys]
-    assert set(order) - set(keys) <= {"input", "priority"}
+    assert set(order) - set(keys) <= {"input", "wildcard_constraints", "priority"}
     for resource in ("mem_mb", "runtime", "disk_mb"):
         assert f"{resource}=" in RULES[rule]
     assert f'code=code("{rule}")' in RULES[rule]
@@ -86,7 +93,7 @@ def test_script_defines_no_function(rule):
 
 
 def test_rooms_import_only_from_rooms_before_them():
-    rooms = {"catalogues": set(), "contrastive": {"catalogues"}, "causality": set()}
+    rooms = {"catalogues": set(), "images": {"catalogues"}, "contrastive": {"catalogues", "images"}, "causality": set()}
     rooms |= {"profiles": set(), "deprojection": {"profiles"}, "discs": {"profiles", "deprojection"}}
     rooms |= {"visibilities": {"profiles", "deprojection", "discs"}, "inference": {"profiles", "deprojection", "discs", "visibilities"}}
     rooms["figures"] = set(rooms)

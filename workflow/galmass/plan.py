@@ -3,12 +3,22 @@
 from collections.abc import Mapping
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
+from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
 
 MASS_MODELS = ("nuker", "mge", "mge_without_innermost", "sersic", "core_sersic")
 # what each kind of observation must name
 OBSERVATIONS = {"simulation": (), "file": ("path",), "zenodo": ("record",), "alma": ("source", "member_ous")}
 PRIORS = {"uniform": ("low", "high"), "log_uniform": ("low", "high"), "isotropic": ("low", "high"), "normal": ("mean", "sd"), "fixed": ("value",)}
+# what each source of a sample reads beside `source`, `modalities` and `causality`
+COMMON = {"max_galaxies", "seed", "split", "redshift"}
+SOURCES = {
+    "kcorrect_gst": COMMON | {"max_petro_mag_err", "mass", "classes"},
+    "mock": COMMON | {"flux_limit", "class_limits", "effects", "images", "information"},
+    "sdss_mgs": COMMON | {"max_petro_mag_err", "classes", "query", "wise", "sersic_fits", "frames", "wise_cutouts"},
+    "frames": {"folder", "detection", "frames"},
+}
+CLASSES = {"kcorrect_gst": {"nuv_r_blue", "nuv_r_red", "u_r_margin"}, "sdss_mgs": {"ssfr_star_forming", "ssfr_passive"}}
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
@@ -17,21 +27,48 @@ def models(config: Mapping) -> list[tuple[str, str]]:
     return [(s, m) for s in config["run"]["samples"] for m in config["samples"][s]["modalities"]]
 
 
+def stores_of(sample: Mapping) -> dict[str, Mapping]:
+    """Images that a sample has: name of the store -> what the configuration says of them."""
+    if sample["source"] == "mock":
+        return dict(sample["images"])
+    named = {"optical": sample.get("frames"), "infrared": sample.get("wise_cutouts")}
+    return {name: entry for name, entry in named.items() if entry is not None}
+
+
+def causality_of(config: Mapping, sample: str) -> dict:
+    """Queries and conditions of the local tests of a sample."""
+    return {key: config["causality"][key] for key in ("queries", "conditions")} | config["samples"][sample].get("causality", {})
+
+
+def training_options(config: Mapping, modality: str) -> dict:
+    """Section ``contrastive`` as far as the modality reads it."""
+    seen = config["modalities"][modality].get("images")
+    return {key: value for key, value in config["contrastive"].items() if seen or key != "images"}
+
+
 def check_references(config: Mapping) -> None:
     """Raise `InputError` for a name that no section declares, or numbers that contradict each other."""
     for sample in config["run"]["samples"]:
         _declared(sample, config["samples"], "run.samples")
     for name, entry in config["samples"].items():
+        _check_keys(f"samples.{name}", entry, {"source", "modalities"} | SOURCES[entry["source"]], {"causality"}, entry["source"])
+        if entry["source"] in CLASSES:
+            _check_keys(f"samples.{name}.classes", entry["classes"], CLASSES[entry["source"]], set(), entry["source"])
         _check_sample(f"samples.{name}", entry)
     for name, entry in config["modalities"].items():
         _check_bins(f"modalities.{name}.bin_width", entry["bin_width"], config["contrastive"]["mass_range"])
     for sample, modality in models(config):
         _declared(modality, config["modalities"], f"samples.{sample}.modalities")
-        entry, source = config["modalities"][modality], config["samples"][sample]["source"]
-        _require([*entry["values"], *entry["errors"], *entry["scalars"]], source, sample, f"config: modality {modality}")
-        tested = {*config["causality"]["queries"], *config["causality"]["conditions"]} - {ESTIMATE}
+        source = config["samples"][sample]["source"]
+        if source == "frames":
+            raise InputError(f"config: samples.{sample}.modalities is not empty, and its source, frames, knows no masses")
+        _require(_inputs(modality, config["modalities"][modality]), source, sample, f"config: modality {modality}")
+        _check_images(modality, config["modalities"][modality], sample, stores_of(config["samples"][sample]))
+        tested = {name for names in causality_of(config, sample).values() for name in names} - {ESTIMATE}
         _require(sorted(tested), source, sample, "config: causality.queries or conditions")
-    _check_steps(config["contrastive"]["max_steps"], config["contrastive"]["validate_every"])
+    for key, options in (("contrastive", {}), ("contrastive.images", config["contrastive"]["images"])):
+        options = config["contrastive"] | options
+        _check_steps(key, options["max_steps"], options["validate_every"])
     _check_deprojection(config["deprojection"])
     for name in config["run"]["galaxies"]:
         _declared(name, config["galaxies"], "run.galaxies")
@@ -94,9 +131,39 @@ def _require(columns: list[str], source: str, sample: str, needed_by: str) -> No
         raise InputError(f"{needed_by}: {', '.join(answers)} is what is to be estimated")
 
 
-def _check_steps(max_steps: int, validate_every: int) -> None:
+def _check_steps(key: str, max_steps: int, validate_every: int) -> None:
     if max_steps % validate_every:
-        raise InputError(f"config: contrastive.validate_every is {validate_every}, which does not divide contrastive.max_steps = {max_steps}")
+        raise InputError(f"config: {key}.validate_every is {validate_every}, which does not divide {key}.max_steps = {max_steps}")
+
+
+def _inputs(name: str, entry: Mapping) -> list[str]:
+    """Columns of a modality."""
+    if not entry["values"] and "images" not in entry:
+        raise InputError(f"config: modalities.{name} has neither values nor images; one of them is needed")
+    return list(Modality.from_config(name, entry).columns)
+
+
+def _check_images(modality: str, entry: Mapping, sample: str, stores: Mapping) -> None:
+    """Raise `InputError` for images that the sample does not have."""
+    if "images" not in entry:
+        return
+    wanted = entry["images"]
+    if wanted["store"] not in stores:
+        raise InputError(f"config: modality {modality} needs {wanted['store']} images, which sample '{sample}' does not have")
+    store = stores[wanted["store"]]
+    missing = [band for band in wanted["bands"] if band not in store["bands"]]
+    if missing:
+        raise InputError(f"config: modality {modality} needs the {wanted['store']} bands {', '.join(missing)}, which sample '{sample}' does not have")
+    if wanted["n_pix"] > store["n_pix"]:
+        raise InputError(f"config: modalities.{modality}.images.n_pix is {wanted['n_pix']}, and the stamps of sample '{sample}' have {store['n_pix']} pixels")
+
+
+def _check_keys(key: str, entry: Mapping, needed: set, optional: set, source: str) -> None:
+    """Raise `InputError` where a source lacks a key, or is given one that it does not read."""
+    for name in sorted(needed - set(entry)):
+        raise InputError(f"config: {key} lacks the key '{name}', which source {source} reads")
+    for name in sorted(set(entry) - needed - optional):
+        raise InputError(f"config: {key} has the key '{name}', which source {source} does not read")
 
 
 def _declared(name: str, known: Mapping, key: str) -> None:
@@ -105,11 +172,17 @@ def _declared(name: str, known: Mapping, key: str) -> None:
 
 
 def _check_sample(key: str, entry: Mapping) -> None:
+    if entry["source"] == "frames":
+        _increasing(f"{key}.detection.mag_range", entry["detection"]["mag_range"])
+        return
     total = sum(entry["split"].values())
     if abs(total - 1) > 1e-9:
         raise InputError(f"config: {key}.split adds up to {total:g}; 1 is expected")
     _increasing(f"{key}.redshift", entry["redshift"])
-    _ordered(f"{key}.classes.nuv_r_blue", entry["classes"]["nuv_r_blue"], f"{key}.classes.nuv_r_red", entry["classes"]["nuv_r_red"])
+    if entry["source"] == "kcorrect_gst":
+        _ordered(f"{key}.classes.nuv_r_blue", entry["classes"]["nuv_r_blue"], f"{key}.classes.nuv_r_red", entry["classes"]["nuv_r_red"])
+    if entry["source"] == "mock":
+        _increasing(f"{key}.class_limits from passive to star-forming", entry["class_limits"][::-1])
 
 
 def _check_bins(key: str, width: float, mass_range: list[float]) -> None:

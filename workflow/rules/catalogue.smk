@@ -9,6 +9,8 @@ rule build_catalogue:
         "logs/{sample}/build_catalogue.log",
     benchmark:
         "benchmarks/{sample}/build_catalogue.tsv"
+    wildcard_constraints:
+        sample=of_source("kcorrect_gst"),
     conda:
         "../../envs/catalogue.yaml"
     threads: 1
@@ -17,7 +19,9 @@ rule build_catalogue:
         runtime="10m",
         disk_mb=200,
     params:
-        sample=lambda wildcards: {k: v for k, v in config["samples"][wildcards.sample].items() if k != "modalities"},
+        sample=lambda wildcards: {
+            k: v for k, v in config["samples"][wildcards.sample].items() if k not in ("modalities", "causality")
+        },
         code=code("build_catalogue"),
     script:
         "../scripts/build_catalogue.py"
@@ -53,6 +57,7 @@ rule plot_catalogue:
         disk_mb=200,
     params:
         numbers=lambda wildcards, input: numbers(input.notes),
+        source=lambda wildcards: config["samples"][wildcards.sample]["source"],
         code=code("plot_catalogue"),
     script:
         "../scripts/plot_catalogue.py"

@@ -56,8 +56,8 @@ rule test_independence:
         runtime="2h",
         disk_mb=1000,
     params:
-        queries=config["causality"]["queries"],
-        conditions=config["causality"]["conditions"],
+        queries=lambda wildcards: causality_of(config, wildcards.sample)["queries"],
+        conditions=lambda wildcards: causality_of(config, wildcards.sample)["conditions"],
         split=config["causality"]["tested_split"],
         seed=config["seeds"]["permutations"],
         code=code("test_independence"),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from galmass.configuration import check, load_schema
 from galmass.errors import InputError
 from galmass.logs import text_table
-from galmass.plan import MASS_MODELS, check_references, models
+from galmass.plan import MASS_MODELS, causality_of, check_references, models, stores_of, training_options
 from galmass.provenance import code_version
 from galmass.units import LIGHT
 
@@ -25,6 +25,8 @@ ESTIMATES = [
     *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
     *("truth.svg", "pit.svg", "training.svg", "latent.svg"),
 ]
+# keys of a simulated sample that its equations read
+SKY = ["max_galaxies", "seed", "split", "redshift", "flux_limit", "class_limits", "effects"]
 # networks of the deprojection that a run trains, with what they are called
 NETWORKS = {"surrogate": "surrogate", "paper_symexp": "paper, symexp", "paper_linear": "paper, linear output"}
 DEPROJECTION = [
@@ -48,6 +50,7 @@ FITTED = [
     *("distance_mpc", "v_sys_kms", "rest_frequency_hz", "dish_diameter_m", "primary_beam_coefficient"),
     *("model", "priors"),
 ]
+TRUTH = ["graph.json", "independences.json", "answers.csv", "information.csv"]
 TESTS = ["neighbours.zarr", "independence.parquet", "independence.json", "independence.svg"]
 
 
@@ -56,12 +59,54 @@ def code(rule_name):
     return code_version(SCRIPTS / f"{rule_name}.py", LIBRARY)
 
 
+def of_source(*sources):
+    """Regular expression of the samples of some sources; matches nothing where there are none."""
+    names = [re.escape(name) for name, entry in config["samples"].items() if entry["source"] in sources]
+    return "|".join(names) or "(?!)"
+
+
+def sample(wildcards, *keys):
+    """Some keys of a sample's entry."""
+    return {key: config["samples"][wildcards.sample][key] for key in ("source", *keys)}
+
+
+def image_stores(wildcards):
+    """Stores of images that a modality reads: name -> path."""
+    images = config["modalities"][wildcards.modality].get("images")
+    return {images["store"]: f"results/{wildcards.sample}/images/{images['store']}.zarr"} if images else {}
+
+
+def images(wildcards):
+    """Stores of images that a modality reads; Snakemake compares folders by date: the digests beside them decide instead."""
+    return [ancient(path) for path in image_stores(wildcards).values()]
+
+
+def image_notes(wildcards):
+    """What was written beside these stores."""
+    return [path.replace(".zarr", ".json") for path in image_stores(wildcards).values()]
+
+
+def exclusions(wildcards):
+    """Tables of real images, which say what is to be left out."""
+    if config["samples"][wildcards.sample]["source"] == "mock":
+        return []
+    return [path.replace(".zarr", ".parquet") for path in image_stores(wildcards).values()]
+
+
 def survey_targets(wildcards):
     """What the survey wing makes of every sample and modality."""
     targets = []
     for sample in config["run"]["samples"]:
-        targets += [f"results/{sample}/catalogue/{name}" for name in ("galaxies.parquet", "quality.svg")]
+        entry = config["samples"][sample]
+        shown = [] if entry["source"] == "frames" else ["quality.svg"]
+        targets += [f"results/{sample}/catalogue/{name}" for name in ("galaxies.parquet", *shown)]
+        for store in stores_of(entry):
+            targets += [f"results/{sample}/images/{store}.{suffix}" for suffix in ("zarr", "svg")]
+        if entry["source"] == "mock":
+            targets += [f"results/{sample}/truth/{name}" for name in TRUTH]
     for sample, modality in models(config):
+        if "images" in config["modalities"][modality]:
+            targets.append(f"results/{sample}/contrastive/{modality}/saliency.svg")
         targets += [f"results/{sample}/contrastive/{modality}/{name}" for name in ESTIMATES]
         targets += [f"results/{sample}/causality/{modality}/{name}" for name in TESTS]
     return targets
@@ -84,6 +129,40 @@ def dynamics_targets(wildcards):
             targets += [f"results/{name}/fit/{model}/{figure}.svg" for figure in FIT_FIGURES]
         targets += [f"results/{name}/fit/models.csv", f"results/{name}/fit/models.svg"]
     return [*targets, BLACK_HOLES] if targets else []
+
+
+def sersic_fits(wildcards):
+    """Sersic fits of a sample, where it wants them."""
+    wanted = config["samples"][wildcards.sample]["sersic_fits"]
+    return f"resources/{wildcards.sample}/sersic_fits.parquet" if wanted else []
+
+
+def kept_frames(path):
+    """Frames are deleted when they were cut, and with them what says that they are there, unless a sample keeps them."""
+    wanted = any((entry.get("frames") or {}).get("keep", False) for entry in config["samples"].values())
+    return path if wanted else temp(path)
+
+
+def frames_folder(wildcards):
+    """Folder of a chunk's frames: the user's, or where they are downloaded to."""
+    entry = config["samples"][wildcards.sample]
+    return entry.get("folder", f"resources/{wildcards.sample}/frames/{wildcards.chunk}")
+
+
+def frames_manifest(wildcards):
+    """What was downloaded of a chunk; nothing where the frames are in a folder of the user's."""
+    return [] if "folder" in config["samples"][wildcards.sample] else f"{frames_folder(wildcards)}.json"
+
+
+def chunk_products(wildcards, suffix):
+    """One product of every chunk of a sample's fields."""
+    n_chunk = config["samples"][wildcards.sample]["frames"]["chunks"]
+    return [f"results/{wildcards.sample}/images/chunks/{i:04d}.{suffix}" for i in range(n_chunk)]
+
+
+def headlines():
+    """The table of all models, where the run trains any."""
+    return [HEADLINES] if models(config) else []
 
 
 def fits():
@@ -200,7 +279,7 @@ def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
     whole = all(
         Path(path).exists()
-        for path in [*survey_targets(None), *deprojection_targets(None), *dynamics_targets(None), HEADLINES]
+        for path in [*survey_targets(None), *deprojection_targets(None), *dynamics_targets(None), *headlines()]
     )
     if not whole or set(workflow.dag_settings.targets) - {"all"}:  # single files were asked for
         return
@@ -209,7 +288,7 @@ def finish():
     command = [sys.executable, "-m", "snakemake", "--report", REPORT, "--configfile", str(used), "--nolock", "--quiet"]
     done = subprocess.run([*command, "all"], check=False)
     place = f"Report: {Path(REPORT).resolve()}" if not done.returncode else "The report could not be made; see above."
-    tables = [text_table(path) for path in (HEADLINES, BLACK_HOLES) if path == HEADLINES or config["run"]["galaxies"]]
+    tables = [text_table(path) for path in [*headlines(), *([BLACK_HOLES] if config["run"]["galaxies"] else [])]]
     print("", *tables, place, sep="\n\n", file=sys.stderr)
 
 
@@ -229,5 +308,7 @@ wildcard_constraints:
     sample="|".join(map(re.escape, config["samples"])),
     modality="|".join(map(re.escape, config["modalities"])),
     output="symexp|linear",
+    store="optical|infrared",
+    chunk=r"\d{4}",
     galaxy="|".join(map(re.escape, config["galaxies"])),
     mass_model="|".join(MASS_MODELS),

@@ -4,6 +4,9 @@
 rule train_encoder:
     input:
         galaxies="results/{sample}/catalogue/galaxies.parquet",
+        images=images,
+        image_notes=image_notes,
+        exclusions=exclusions,
     output:
         model="results/{sample}/contrastive/{modality}/model.safetensors",
         history="results/{sample}/contrastive/{modality}/history.csv",
@@ -22,7 +25,8 @@ rule train_encoder:
         gpu=1,
     params:
         modality=lambda wildcards: config["modalities"][wildcards.modality],
-        options=config["contrastive"],
+        stores=image_stores,
+        options=lambda wildcards: training_options(config, wildcards.modality),
         seed=config["seeds"]["training"],
         scratch="results/{sample}/contrastive/{modality}/.training",
         code=code("train_encoder"),
@@ -34,6 +38,9 @@ rule extract_embeddings:
     input:
         galaxies="results/{sample}/catalogue/galaxies.parquet",
         model="results/{sample}/contrastive/{modality}/model.safetensors",
+        images=images,
+        image_notes=image_notes,
+        exclusions=exclusions,
     output:
         embeddings="results/{sample}/contrastive/{modality}/embeddings.parquet",
         density=directory("results/{sample}/contrastive/{modality}/density.zarr"),
@@ -50,6 +57,7 @@ rule extract_embeddings:
         disk_mb=1000,
         gpu=1,
     params:
+        stores=image_stores,
         recalibration=config["recalibration"],
         code=code("extract_embeddings"),
     script:
@@ -59,6 +67,9 @@ rule extract_embeddings:
 rule fit_baselines:
     input:
         galaxies="results/{sample}/catalogue/galaxies.parquet",
+        images=images,
+        image_notes=image_notes,
+        exclusions=exclusions,
     output:
         baselines="results/{sample}/contrastive/{modality}/baselines.parquet",
     log:
@@ -74,6 +85,7 @@ rule fit_baselines:
         disk_mb=200,
     params:
         modality=lambda wildcards: config["modalities"][wildcards.modality],
+        stores=image_stores,
         mass_range=config["contrastive"]["mass_range"],
         seed=config["seeds"]["baselines"],
         code=code("fit_baselines"),
@@ -164,6 +176,74 @@ rule plot_estimates:
         code=code("plot_estimates"),
     script:
         "../scripts/plot_estimates.py"
+
+
+rule map_saliency:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        model="results/{sample}/contrastive/{modality}/model.safetensors",
+        images=images,
+        image_notes=image_notes,
+        exclusions=exclusions,
+    output:
+        maps=directory("results/{sample}/contrastive/{modality}/saliency.zarr"),
+        notes="results/{sample}/contrastive/{modality}/saliency.json",
+    log:
+        "logs/{sample}/{modality}/map_saliency.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/map_saliency.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+        disk_mb=200,
+        gpu=1,
+    params:
+        stores=image_stores,
+        code=code("map_saliency"),
+    script:
+        "../scripts/map_saliency.py"
+
+
+rule plot_saliency:
+    input:
+        maps=ancient("results/{sample}/contrastive/{modality}/saliency.zarr"),
+        notes="results/{sample}/contrastive/{modality}/saliency.json",
+        images=images,
+        image_notes=image_notes,
+    output:
+        saliency=report(
+            "results/{sample}/contrastive/{modality}/saliency.svg",
+            caption="../report/saliency.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "what moves the estimate"},
+        ),
+        profile=report(
+            "results/{sample}/contrastive/{modality}/saliency_profile.svg",
+            caption="../report/saliency.rst",
+            category="2. Mass estimates",
+            subcategory="{modality}",
+            labels={"sample": "{sample}", "modality": "{modality}", "shows": "what moves the estimate, by radius"},
+        ),
+    log:
+        "logs/{sample}/{modality}/plot_saliency.log",
+    benchmark:
+        "benchmarks/{sample}/{modality}/plot_saliency.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime="10m",
+        disk_mb=200,
+    params:
+        numbers=lambda wildcards, input: numbers(input.notes),
+        code=code("plot_saliency"),
+    script:
+        "../scripts/plot_saliency.py"
 
 
 rule summarise_run:

@@ -5,7 +5,9 @@ import shutil
 from galmass import devices, logs, stores
 from galmass.contrastive import models, training
 from galmass.contrastive.modalities import Modality, bin_edges, usable
+from galmass.contrastive.sources import open_stores
 from galmass.errors import InputError
+from galmass.images import exclusions
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
@@ -13,13 +15,16 @@ with logs.recording(snakemake.log[0]):
     modality = Modality.from_config(snakemake.wildcards.modality, p.modality)
     edges = bin_edges(p.options["mass_range"], p.modality["bin_width"])
     frame = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "log_mass", "split", *modality.columns))
-    keep, left_out = usable(frame, modality, edges)
+    cutouts = open_stores(modality, p.stores)
+    frame, excluded = exclusions.without_excluded(frame, snakemake.input.exclusions)
+    keep, left_out = usable(frame, modality, edges, cutouts)
+    left_out |= excluded
     print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}")
     frame = frame[keep]
     train, validation = (frame[frame["split"] == name] for name in ("train", "validation"))
     if not len(train) or not len(validation):
         raise InputError(f"{snakemake.input.galaxies}: {len(train)} training and {len(validation)} validation galaxies are left; both are needed")
-    model, history = training.train(train, validation, modality, edges, p.options, p.seed, p.scratch, p.code)
+    model, history = training.train(train, validation, modality, edges, p.options, p.seed, p.scratch, p.code, cutouts)
     model.notes["left_out"] = left_out
     print(f"best validation cross-entropy {model.notes['validation_cross_entropy']:.4f} nat at step {model.notes['best_step']}")
     stores.write_csv(snakemake.output.history, history)

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from galmass.errors import InputError
-from galmass.images import archives, frames
+from galmass.images import archives, chunks, frames
 from galmass.integrity import Manifest
 from galmass.transport import Policy, Transport
 
@@ -67,12 +67,12 @@ def test_addresses_are_astroquerys():
 def test_fields_are_not_split_between_chunks():
     rng = np.random.default_rng(2)
     used = pd.DataFrame({"run": rng.integers(94, 99, 500), "camcol": rng.integers(1, 7, 500), "field": rng.integers(11, 15, 500)})
-    chunk = archives.chunk_of_fields(used, 7)
+    chunk = chunks.chunk_of_fields(used, 7)
     fields = used.assign(chunk=chunk).groupby(["run", "camcol", "field"])["chunk"]
     assert (fields.nunique() == 1).all()
     sizes = fields.first().value_counts()
     assert (sizes[sizes.index < chunk.max()] == 7).all()
-    np.testing.assert_array_equal(archives.chunk_of_fields(used.iloc[::-1], 7), chunk[::-1])  # whatever the order
+    np.testing.assert_array_equal(chunks.chunk_of_fields(used.iloc[::-1], 7), chunk[::-1])  # whatever the order
 
 
 def test_every_frame_once(server, tmp_path):
@@ -125,7 +125,7 @@ def test_a_download_killed_at_half_goes_on(server, tmp_path):
 def test_discarded_frames_leave_their_manifest(server, tmp_path):
     _, transport, root = serving(server)
     size = archives.download_frames(USED, tmp_path, transport, root=root)["bytes"]
-    assert archives.discard_frames(tmp_path) == size
+    assert chunks.discard_frames(tmp_path) == size
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     assert len(Manifest(tmp_path / "manifest.jsonl").entries()) == 15
 

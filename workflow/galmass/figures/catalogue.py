@@ -30,11 +30,14 @@ def _redshifts(axis, frame) -> None:
 def _masses(axis, frame) -> None:
     cells = axis.hexbin(frame["z"], frame["log_mass"], gridsize=45, bins="log", mincnt=1, cmap=style.MAP, rasterized=True)
     axis.figure.colorbar(cells, ax=axis, label="galaxies")
-    axis.set(xlabel="redshift", ylabel=r"log$_{10}$ stellar mass [M$_\odot$] (kcorrect)")
+    axis.set(xlabel="redshift", ylabel=r"log$_{10}$ stellar mass [M$_\odot$]")
     axis.set_title(f"median standard error {frame['log_mass_err'].median():.3f} dex")
 
 
 def _colours(axis, frame) -> None:
+    if "rest_u_r" not in frame:
+        _star_formation(axis, frame)
+        return
     for name in CLASSES:
         chosen = frame[frame["galaxy_class"] == name]
         axis.plot(chosen["abs_mag_r"], chosen["rest_u_r"], ".", ms=1.5, color=style.CLASS_COLOURS[name], label=name, rasterized=True)
@@ -43,6 +46,15 @@ def _colours(axis, frame) -> None:
     axis.set(xlabel=r"M$_r$ [mag]", ylabel="rest-frame u - r [mag]", ylim=np.nanquantile(frame["rest_u_r"], [0.001, 0.999]) + np.array([-0.2, 0.2]))
     axis.invert_xaxis()
     axis.legend(markerscale=5, loc="lower right")
+
+
+def _star_formation(axis, frame) -> None:
+    """For a sample without rest-frame colours."""
+    for name in CLASSES:
+        chosen = frame[frame["galaxy_class"] == name]
+        axis.plot(chosen["log_mass"], chosen["ssfr"], ".", ms=1.5, color=style.CLASS_COLOURS[name], label=name, rasterized=True)
+    axis.set(xlabel=r"log$_{10}$ stellar mass [M$_\odot$]", ylabel="log$_{10}$ sSFR [yr$^{-1}$]")
+    axis.legend(markerscale=5, loc="lower left")
 
 
 def _errors(axis, frame) -> None:

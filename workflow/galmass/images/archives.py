@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from galmass.images.frames import BANDS, file_name
@@ -23,20 +22,6 @@ def frame_address(band: str, run: int, camcol: int, field: int, rerun: int = 301
 def frame_file(address: str, release: int = 17) -> RemoteFile:
     """A frame, packed by bzip2, whose end tells that it is whole."""
     return RemoteFile(Request(address), magic=MAGIC["bzip2"], check=ended_bzip2, release=f"DR{release}")
-
-
-def chunk_of_fields(used: pd.DataFrame, fields_per_chunk: int) -> np.ndarray:
-    """Chunk (n_galaxy,) of int of each galaxy: the galaxies of a field are together, so that each frame is fetched once.
-
-    Parameters
-    ----------
-    used : DataFrame
-        run, camcol, field of each galaxy's frames, as `galmass.images.fields.fields_needed` gives them.
-    fields_per_chunk : int
-        Neighbouring fields of a run are in one chunk, if they fit.
-    """
-    number = used.groupby(["run", "camcol", "field"], sort=True).ngroup().to_numpy()
-    return number // fields_per_chunk
 
 
 def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Sequence[str] = BANDS, release: int = 17, root: str = SAS) -> dict:
@@ -67,15 +52,6 @@ def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Seq
     entries = transport.fetch_all(files, Manifest(folder / "manifest.jsonl"), "download frames")
     missing = [entry["missing"] for entry in entries if "missing" in entry]
     return {"frames": len(files) - len(missing), "bytes": sum(entry.get("bytes", 0) for entry in entries), "missing": missing}
-
-
-def discard_frames(folder) -> int:
-    """Delete the frames of a folder, whose manifest stays; returns the number of bytes."""
-    frames = list(Path(folder).glob("frame-*.fits.bz2"))
-    size = sum(path.stat().st_size for path in frames)
-    for path in frames:
-        path.unlink()
-    return size
 
 
 def expected_frames(used: pd.DataFrame, bands: Sequence[str] = BANDS) -> dict:

@@ -1,0 +1,142 @@
+# The Main Galaxy Sample from public archives. What came is kept in undeclared folders: nothing is fetched twice, whatever reruns.
+
+
+rule download_catalogue:
+    input:
+        sql=[str(path) for path in sorted((LIBRARY / "catalogues" / "sql").iterdir())],
+    output:
+        galaxies="resources/{sample}/galaxies.parquet",
+        matches="resources/{sample}/wise.parquet",
+        notes="resources/{sample}/galaxies.json",
+    log:
+        "logs/{sample}/download_catalogue.log",
+    benchmark:
+        "benchmarks/{sample}/download_catalogue.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime="12h",
+        disk_mb=3000,
+    params:
+        query=lambda wildcards: config["samples"][wildcards.sample]["query"]
+        | {"redshift": config["samples"][wildcards.sample]["redshift"]},
+        wise=lambda wildcards: config["samples"][wildcards.sample]["wise"],
+        folder="resources/{sample}/answers",
+        code=code("download_catalogue"),
+    script:
+        "../scripts/download_catalogue.py"
+
+
+rule download_sersic_fits:
+    output:
+        fits="resources/{sample}/sersic_fits.parquet",
+    log:
+        "logs/{sample}/download_sersic_fits.log",
+    benchmark:
+        "benchmarks/{sample}/download_sersic_fits.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime="12h",
+        disk_mb=10000,
+    params:
+        folder="resources/{sample}/nyu_vagc",
+        code=code("download_sersic_fits"),
+    script:
+        "../scripts/download_sersic_fits.py"
+
+
+rule build_sdss_catalogue:
+    input:
+        galaxies="resources/{sample}/galaxies.parquet",
+        matches="resources/{sample}/wise.parquet",
+        notes="resources/{sample}/galaxies.json",
+        fits=sersic_fits,
+    output:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        notes="results/{sample}/catalogue/notes.json",
+    log:
+        "logs/{sample}/build_sdss_catalogue.log",
+    benchmark:
+        "benchmarks/{sample}/build_sdss_catalogue.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/catalogue.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(6000),
+        runtime="1h",
+        disk_mb=1000,
+    params:
+        options=lambda wildcards: sample(
+            wildcards, "query", "redshift", "max_petro_mag_err", "wise", "classes", "max_galaxies", "split", "seed"
+        ),
+        code=code("build_sdss_catalogue"),
+    script:
+        "../scripts/build_sdss_catalogue.py"
+
+
+rule download_frames:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+    output:
+        manifest=kept_frames("resources/{sample}/frames/{chunk}.json"),
+    log:
+        "logs/{sample}/{chunk}/download_frames.log",
+    benchmark:
+        "benchmarks/{sample}/{chunk}/download_frames.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime="24h",
+        disk_mb=30000,
+    params:
+        frames=lambda wildcards: {
+            key: config["samples"][wildcards.sample]["frames"][key] for key in ("bands", "n_pix", "chunks")
+        },
+        release=lambda wildcards: config["samples"][wildcards.sample]["query"]["release"],
+        folder="resources/{sample}/frames/{chunk}",
+        code=code("download_frames"),
+    script:
+        "../scripts/download_frames.py"
+
+
+rule download_wise_cutouts:
+    input:
+        galaxies="results/{sample}/catalogue/galaxies.parquet",
+    output:
+        images=directory("results/{sample}/images/infrared.zarr"),
+        table="results/{sample}/images/infrared.parquet",
+        notes="results/{sample}/images/infrared.json",
+    log:
+        "logs/{sample}/download_wise_cutouts.log",
+    benchmark:
+        "benchmarks/{sample}/download_wise_cutouts.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime="6d",
+        disk_mb=100000,
+    params:
+        options=lambda wildcards: config["samples"][wildcards.sample]["wise_cutouts"],
+        folder="resources/{sample}/wise_cutouts",
+        code=code("download_wise_cutouts"),
+    script:
+        "../scripts/download_wise_cutouts.py"
