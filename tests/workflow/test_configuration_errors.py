@@ -58,6 +58,29 @@ WRONG = {
         ["galaxies.ngc4697_mock.channels.line_range_kms is null", "channels without line"],
     ),
     "prior without width": ({"fitting": {"priors": {"q_intr": {"kind": "normal"}}}}, ["fitting.priors.q_intr is normal and lacks the key 'mean'"]),
+    "key of another source": ({"samples": {"mock": {"mass": {"hubble_constant": 70.0}}}}, ["samples.mock", "'mass'", "source mock does not read"]),
+    "sample without its keys": (
+        {"samples": {"mgs": {"source": "sdss_mgs", "modalities": ["Mopt"]}}, "run": {"samples": ["mgs"]}},
+        ["samples.mgs lacks the key 'classes'", "sdss_mgs"],
+    ),
+    "images that the sample lacks": ({"samples": {"gst10k": {"modalities": ["Iopt"]}}}, ["modality Iopt", "optical images", "gst10k"]),
+    "band that the images lack": ({"modalities": {"Iopt": {"images": {"bands": ["r", "w1"]}}}}, ["modality Iopt", "bands w1", "mock"]),
+    "image larger than the stamps": ({"modalities": {"Iopt": {"images": {"n_pix": 64}}}}, ["modalities.Iopt.images.n_pix is 64", "32 pixels"]),
+    "masses of frames": (
+        {
+            "samples": {
+                "f": {
+                    "source": "frames",
+                    "modalities": ["Mopt"],
+                    "folder": "x",
+                    "detection": {"mag_range": [12.0, 19.5], "min_size": 1.3, "edge": 40},
+                    "frames": {"bands": ["r"], "n_pix": 64, "sub_pixel": True, "max_missing": 0.1, "chunks": 1, "keep": True},
+                }
+            },
+            "run": {"samples": ["f"]},
+        },
+        ["samples.f.modalities", "knows no masses"],
+    ),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
 }
 

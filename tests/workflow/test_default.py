@@ -26,7 +26,7 @@ def test_ends_with_headlines_and_report(default):
 
 def test_network_beats_its_baselines_on_held_out_galaxies(default):
     clone, _ = default
-    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open())}
+    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open()) if row["sample"] == "gst10k"}
     assert set(rows) == {"Mopt", "MoptMir", "MoptMirZspec"}
     for row in rows.values():
         scatter = float(row["sigma_MAD [dex]"].split()[0])
@@ -35,6 +35,17 @@ def test_network_beats_its_baselines_on_held_out_galaxies(default):
         assert float(row["CRPS [dex]"]) <= float(row["CRPS of boosting + colours"])
         # 5 % limit of a calibrated density, and a margin for the validation galaxies that the recalibration rests on
         assert float(row["PIT KS"]) <= 1.36 / int(row["test galaxies"]) ** 0.5 + 0.01
+
+
+def test_images_of_the_simulated_sky_are_shown(default):
+    """No score of the image network is promised: 300 steps are too few. Photometry reaches what the equations allow, within a fifth."""
+    clone, _ = default
+    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open()) if row["sample"] == "mock"}
+    assert set(rows) == {"Mopt", "Morph", "Iopt"}
+    ideal = {row["columns"]: row for row in csv.DictReader((clone.path / "results" / "mock" / "truth" / "information.csv").open())}
+    assert float(rows["Mopt"]["sigma_MAD [dex]"].split()[0]) <= 1.2 * float(ideal["ugriz"]["sigma_mad"])
+    for name in ("images/optical.svg", "contrastive/Iopt/saliency.svg", "causality/Iopt/independence.svg"):
+        assert (clone.path / "results" / "mock" / name).stat().st_size > 1e4
 
 
 def test_deprojection_is_as_good_as_the_readme_says(default):

@@ -26,12 +26,18 @@ FROM_FIT = {"fit_visibilities"} | FROM_CHECK
 FROM_GRID = {"grid_visibilities", "plot_visibilities"} | FROM_FIT
 FROM_IMPORT = {"import_visibilities"} | FROM_GRID
 FROM_SIMULATION = {"simulate_observation"} | FROM_IMPORT
+SALIENCY = {"map_saliency", "plot_saliency"}
+SKY = {"simulate_sky", "plot_catalogue"}
+IMAGES = {"render_sky", "plot_cutouts"}
+TRUTH = {"derive_truth"}
+NETWORK_OF_IMAGES = FROM_TRAINING | SALIENCY
+FROM_IMAGES = IMAGES | BASELINES | NETWORK_OF_IMAGES
 EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
 
 # file, old text, new text, rules that must run
 EDITS = {
-    "loss": ("workflow/galmass/contrastive/losses.py", "return softplus(positive - negative)", "return softplus(2 * (positive - negative))", FROM_TRAINING),
-    "network": ("workflow/galmass/contrastive/networks.py", "FLOOR = 1e-4", "FLOOR = 2e-4", FROM_TRAINING),
+    "loss": ("workflow/galmass/contrastive/losses.py", "return softplus(positive - negative)", "return softplus(2 * (positive - negative))", NETWORK_OF_IMAGES),
+    "network": ("workflow/galmass/contrastive/networks.py", "FLOOR = 1e-4", "FLOOR = 2e-4", NETWORK_OF_IMAGES),
     "metric": (
         "workflow/galmass/contrastive/metrics.py",
         "return 1.4826 *",
@@ -46,7 +52,17 @@ EDITS = {
         "workflow/galmass/figures/style.py",
         '"font.size": 9',
         '"font.size": 10',
-        {"plot_catalogue", "plot_estimates", "plot_independence", "plot_deprojection", "plot_visibilities", "plot_fit", "compare_models"},
+        {
+            "plot_catalogue",
+            "plot_estimates",
+            "plot_independence",
+            "plot_deprojection",
+            "plot_visibilities",
+            "plot_fit",
+            "compare_models",
+            "plot_cutouts",
+            "plot_saliency",
+        },
     ),
     "class divider": ("workflow/galmass/catalogues/classes.py", "2.06 - 0.244", "2.07 - 0.244", EVERYTHING),
     "Nuker grid": ("workflow/galmass/profiles/grid.py", 'spacing == "log" else', 'spacing != "linear" else', GRID | NETWORKS | ERRORS),
@@ -62,6 +78,11 @@ EDITS = {
     "table of models": ("workflow/galmass/inference/comparison.py", "FARTHEST = 4.0", "FARTHEST = 3.0", {"compare_models", "summarise_black_holes"}),
     "script": ("workflow/scripts/plot_independence.py", "style.save(independence", "(style.save)(independence", set()),
     "script for real": ("workflow/scripts/plot_independence.py", "table, summary = ", "summary = table = None\n    table, summary = ", {"plot_independence"}),
+    "simulated sky": ("workflow/galmass/catalogues/mock.py", "SUN_R = 4.65", "SUN_R = 4.66", SKY | TRUTH | FROM_IMAGES | TESTS),
+    "rendering": ("workflow/galmass/images/rendering.py", "BULGE_SIZE = 0.5", "BULGE_SIZE = 0.4", FROM_IMAGES),
+    "occlusion": ("workflow/galmass/contrastive/saliency.py", "AT_A_TIME = 256", "AT_A_TIME = 128", SALIENCY),
+    "montage": ("workflow/galmass/figures/cutouts.py", "SOFTENING = 8.0", "SOFTENING = 9.0", {"plot_cutouts", "plot_saliency"}),
+    "archives": ("workflow/galmass/transport.py", "SHOWN = 200", "SHOWN = 300", set()),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
     "docstring": ("workflow/galmass/contrastive/losses.py", '"""The two members', '"""Both members', set()),
 }
@@ -71,8 +92,8 @@ KEYS = {
     "samples.gst10k.classes.u_r_margin": (0.2, EVERYTHING),
     "samples.gst10k.mass.omega_m": (0.31, EVERYTHING),
     "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING),
-    "contrastive.learning_rate": (0.001, FROM_TRAINING),
-    "contrastive.loss_weights.latent_contrast": (0.5, FROM_TRAINING),
+    "contrastive.learning_rate": (0.001, FROM_TRAINING | SALIENCY),
+    "contrastive.loss_weights.latent_contrast": (0.5, NETWORK_OF_IMAGES),
     "recalibration.order": (3, FROM_EMBEDDINGS),
     "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "causality.k": (25, NEIGHBOURS | TESTS | SUMMARY),
@@ -91,11 +112,17 @@ KEYS = {
     "galaxies.ngc4697_mock.title": ("NGC 4697", {"plot_visibilities", "plot_fit", "compare_models"}),
     "fitting.target_ess": (60, FROM_FIT),
     "fitting.priors.log_m_bh.high": (9.5, FROM_FIT),
+    "samples.mock.flux_limit": (17.5, SKY | TRUTH | FROM_IMAGES | TESTS),
+    "samples.mock.images.optical.neighbours_per_arcmin2": (1.0, FROM_IMAGES),
+    "samples.mock.information.draws": (32, TRUTH),
+    "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),
+    "contrastive.images.channels": (8, NETWORK_OF_IMAGES),
+    "archives.timeout_s": (30.0, set()),
     "seeds.simulation": (9, FROM_SIMULATION),
     "seeds.fitting": (10, FROM_FIT),
     "seeds.nuker_grid": (9, GRID | NETWORKS | ERRORS),
     "seeds.deprojection_evaluation": (9, ERRORS),
-    "seeds.training": (9, FROM_TRAINING),
+    "seeds.training": (9, NETWORK_OF_IMAGES),
     "seeds.baselines": (9, BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "seeds.evaluation": (9, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "seeds.permutations": (9, TESTS | SUMMARY),

@@ -1,6 +1,8 @@
 """The workflow as a user runs it: to the end, killed, damaged."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,11 @@ PUBLIC = [
     *(f"contrastive/Mopt/{name}" for name in ("model.safetensors", "embeddings.parquet", "metrics.json")),
     *(f"causality/Mopt/{name}" for name in ("neighbours.zarr/zarr.json", "independence.parquet", "independence.json")),
 ]
+PUBLIC_OF_THE_SKY = [
+    *(f"truth/{name}" for name in ("galaxies.parquet", "graph.json", "independences.json", "answers.csv", "information.csv")),
+    *("images/optical.zarr/zarr.json", "images/optical.json", "images/optical.svg"),
+    *(f"contrastive/Iopt/{name}" for name in ("model.safetensors", "embeddings.parquet", "saliency.svg")),
+]
 PUBLIC_OF_A_GALAXY = [
     *(f"visibilities/{name}" for name in ("visibilities.zarr/zarr.json", "grid.zarr/zarr.json", "grid.json")),
     *(f"fit/{model}/{name}" for model in ("nuker", "mge") for name in ("posterior.nc", "summary.json", "setup.json", "check.json")),
@@ -26,6 +33,8 @@ PUBLIC_OF_A_GALAXY = [
 def test_public_files_exist(finished):
     for name in PUBLIC:
         assert (finished.path / "results" / "gst10k" / name).is_file()
+    for name in PUBLIC_OF_THE_SKY:
+        assert (finished.path / "results" / "mock" / name).is_file()
     for name in PUBLIC_OF_A_GALAXY:
         assert (finished.path / "results" / "ngc4697_mock" / name).is_file()
 
@@ -55,7 +64,7 @@ print(float(value.detach() + ln_l.log_prior(z)) - summary["log_posterior"])
 def test_every_rule_leaves_log_and_benchmark(finished):
     names = {p.stem for p in (finished.path / "logs").rglob("*.log")}
     assert names == {p.stem for p in (finished.path / "benchmarks").rglob("*.tsv")}
-    assert len(names) == 27
+    assert len(names) == 33
 
 
 def test_report_holds_every_figure(finished):
@@ -85,6 +94,31 @@ def test_without_galaxies_there_is_no_table_of_black_holes(fresh, tmp_path):
     overlay = tmp_path / "none.yaml"
     overlay.write_text("run: {galaxies: []}\n")
     assert fresh.planned("dynamics", config=str(overlay)) == DEPROJECTION
+
+
+def test_the_survey_is_planned_as_few_jobs(fresh):
+    """The Main Galaxy Sample: two jobs for a chunk of a thousand fields, and no more than a hundred beside them."""
+    output = fresh.snakemake("-n", "survey", "--quiet", "rules", config="config/sdss_mgs.yaml").stdout
+    counts = dict(re.findall(r"^([a-z_]+) +(\d+)$", output, re.MULTILINE))
+    assert counts["download_frames"] == counts["cut_frames"] == "200"
+    assert int(counts["total"]) < 500
+    once = {"download_catalogue", "download_sersic_fits", "build_sdss_catalogue", "download_wise_cutouts", "join_cutouts"}
+    assert all(counts[name] == "1" for name in once)
+
+
+@pytest.mark.skipif("GALMASS_REAL_DATA" not in os.environ, reason="GALMASS_REAL_DATA does not name a folder with sdss_frames_2820-3-0122")
+def test_real_frames_are_cut(fresh, tmp_path):
+    overlay = tmp_path / "folder.yaml"
+    folder = Path(os.environ["GALMASS_REAL_DATA"]) / "sdss_frames_2820-3-0122"
+    overlay.write_text(f"samples: {{frames: {{folder: {folder}}}}}\n")
+    fresh.snakemake("--cores", "1", "survey", config=f"config/frames.yaml {overlay}")
+    results = fresh.path / "results" / "frames"
+    counts = json.loads((results / "images" / "optical.json").read_text())["counts"]
+    n = json.loads((results / "catalogue" / "notes.json").read_text())["n"]
+    assert n >= 10
+    assert sum(counts.values()) == n
+    assert counts["cut"] >= 0.9 * n
+    assert (results / "images" / "optical.svg").is_file()
 
 
 def test_a_rule_is_a_target(fresh):
