@@ -58,7 +58,7 @@ WRONG = {
         ["galaxies.ngc4697_mock.channels.line_range_kms is null", "channels without line"],
     ),
     "prior without width": ({"fitting": {"priors": {"q_intr": {"kind": "normal"}}}}, ["fitting.priors.q_intr is normal and lacks the key 'mean'"]),
-    "key of another source": ({"samples": {"mock": {"mass": {"hubble_constant": 70.0}}}}, ["samples.mock", "'mass'", "source mock does not read"]),
+    "key of another source": ({"samples": {"mock": {"folder": "frames"}}}, ["samples.mock", "'folder'", "source mock does not read"]),
     "sample without its keys": (
         {"samples": {"mgs": {"source": "sdss_mgs", "modalities": ["Mopt"]}}, "run": {"samples": ["mgs"]}},
         ["samples.mgs lacks the key 'classes'", "sdss_mgs"],
