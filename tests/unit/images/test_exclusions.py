@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from galmass import stores
+from galmass.errors import InputError
 from galmass.images import chunks, exclusions, store
 from galmass.stores import Column
 
@@ -39,10 +40,14 @@ def test_the_description_tells_other_pixels_from_the_same(tmp_path, change):
     assert (first["sha256"] == second["sha256"]) == (change == 0)
 
 
-@pytest.mark.parametrize(("n_field", "n_chunk"), [(10, 3), (3, 3), (2, 5), (1000, 7)])
+@pytest.mark.parametrize(("n_field", "n_chunk"), [(10, 3), (3, 3), (901, 200), (1000, 7)])
 def test_fields_are_divided_among_a_known_number_of_chunks(n_field, n_chunk):
     used = pd.DataFrame({"run": 94, "camcol": 1, "field": np.repeat(np.arange(n_field), 4)})
     chunk = chunks.chunks_of_fields(used, n_chunk)
-    assert chunk.min() == 0
-    assert chunk.max() < n_chunk
+    assert set(chunk) == set(range(n_chunk))
     assert all(len(set(chunk[used["field"] == field])) == 1 for field in range(n_field))
+
+
+def test_more_chunks_than_fields_are_refused():
+    with pytest.raises(InputError, match="frames.chunks is 3, and the galaxies lie in 1 fields"):
+        chunks.chunks_of_fields(pd.DataFrame({"run": [94], "camcol": [1], "field": [11]}), 3)

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from galmass.errors import InputError
+
 
 def chunk_of_fields(used: pd.DataFrame, fields_per_chunk: int) -> np.ndarray:
     """Chunk (n_galaxy,) of int of each galaxy: the galaxies of a field are together, so that each frame is fetched once.
@@ -21,9 +23,18 @@ def chunk_of_fields(used: pd.DataFrame, fields_per_chunk: int) -> np.ndarray:
 
 
 def chunks_of_fields(used: pd.DataFrame, n_chunk: int) -> np.ndarray:
-    """`chunk_of_fields` for a number of chunks that is known before the catalogue: as many fields in each, the last may be smaller."""
-    n_field = len(used.drop_duplicates(["run", "camcol", "field"]))
-    return chunk_of_fields(used, -(-n_field // n_chunk))
+    """As `chunk_of_fields`, for a number of chunks that is known before the catalogue; none is empty.
+
+    Raises
+    ------
+    InputError
+        When there are fewer fields than chunks.
+    """
+    number = used.groupby(["run", "camcol", "field"], sort=True).ngroup().to_numpy()
+    n_field = int(number.max()) + 1
+    if n_field < n_chunk:
+        raise InputError(f"frames.chunks is {n_chunk}, and the galaxies lie in {n_field} fields; choose at most as many chunks")
+    return number * n_chunk // n_field
 
 
 def discard_frames(folder) -> int:
