@@ -34,8 +34,8 @@ def rows_of(galaxy_id: np.ndarray, source) -> np.ndarray:
     return rows
 
 
-def cropped(images: np.ndarray, n_pix: int) -> np.ndarray:
-    """The middle `n_pix` x `n_pix` pixels."""
+def cropped(images, n_pix: int):
+    """The middle `n_pix` x `n_pix` pixels of an array or tensor, not a copy."""
     edge = (images.shape[-1] - n_pix) // 2
     return images[..., edge : edge + n_pix, edge : edge + n_pix]
 

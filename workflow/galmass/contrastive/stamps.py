@@ -18,9 +18,9 @@ N_ORIENTATION = 8  # quarter turns, each mirrored or not
 STRETCHES = ("nanomaggy", "noise")
 
 
-def stretch(x: Tensor) -> Tensor:
+def stretch(x: Tensor, out: Tensor | None = None) -> Tensor:
     """sign(x) ln(1 + |x|): linear about zero, logarithmic where galaxies are bright."""
-    return x.abs().log1p().copysign(x)
+    return torch.copysign(x.abs().log1p(), x, out=out)
 
 
 def unstretch(y: Tensor) -> Tensor:
@@ -147,9 +147,9 @@ class Stamps:
             own, last = slice(piece[0], piece[-1] + 1), 0
             for images, reader, places in zip(self.modality.images, readers, self.rows, strict=True):
                 bands = slice(last, last := last + len(images.bands))
-                pixels = torch.from_numpy(cropped(reader.image(places[rows[piece]], images.bands), images.n_pix))
-                pixels = stretch(pixels / torch.from_numpy(self._divisor[rows[piece], bands])[:, :, None, None]) / self._scale[bands]
-                out[own, bands] = resampled(pixels, self.modality.n_pix)
+                pixels = torch.from_numpy(reader.image(places[rows[piece]], images.bands))
+                pixels = cropped(pixels, images.n_pix).div_(torch.from_numpy(self._divisor[rows[piece], bands])[:, :, None, None])
+                out[own, bands] = resampled(stretch(pixels, out=pixels).div_(self._scale[bands]), self.modality.n_pix)
 
 
 def resampled(images: Tensor, n_pix: int) -> Tensor:
