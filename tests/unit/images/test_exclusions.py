@@ -49,5 +49,5 @@ def test_fields_are_divided_among_a_known_number_of_chunks(n_field, n_chunk):
 
 
 def test_more_chunks_than_fields_are_refused():
-    with pytest.raises(InputError, match="frames.chunks is 3, and the galaxies lie in 1 fields"):
+    with pytest.raises(InputError, match=r"frames\.chunks is 3, and the galaxies lie in 1 fields"):
         chunks.chunks_of_fields(pd.DataFrame({"run": [94], "camcol": [1], "field": [11]}), 3)
