@@ -40,6 +40,8 @@ def check_references(config: Mapping) -> None:
             raise InputError(f"config: galaxies.{name} would share results/{name} with another part of the run; give it another name")
         _check_galaxy(f"galaxies.{name}", entry)
     _check_priors("fitting.priors", config["fitting"]["priors"])
+    for model, priors in config["fitting"]["model_priors"].items():
+        _check_priors(f"fitting.model_priors.{model}", priors)
 
 
 def _check_galaxy(key: str, entry: Mapping) -> None:

@@ -38,7 +38,7 @@ GALAXY = {
     "model": {"n_pix": 32, "oversampling": 1, "profile": "exponential", "thick": False, "gas_mass": False, "centroids": False, "pivot_arcsec": 1.0},
     "priors": {},
 }
-FITTING = {"likelihood": "student_t", "priors": PRIORS, "velocity_nodes": 20}
+FITTING = {"likelihood": "student_t", "priors": PRIORS, "model_priors": {}, "velocity_nodes": 20}
 
 
 def small_coverage(n_chan=16, reach=20, share=0.3, field_arcsec=16.0):

@@ -1,14 +1,19 @@
 """The log posterior of a small galaxy: derivatives, halves, curvature, and what the data know."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import GALAXY, PRIORS, TRUTH, observe, setup_of
 
 from galmass import stores
 from galmass.errors import InputError
 from galmass.inference import assembly, fisher, likelihood
 from galmass.visibilities import gridding
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_names_units_and_priors_go_together(posterior):
@@ -116,6 +121,24 @@ def test_priors_of_a_galaxy_come_first(gridded):
     found = assembly.assemble(setup_of(galaxy={"priors": {"inclination": {"kind": "fixed", "value": 60.0}}}), gridded)
     assert "inclination" not in found.names
     assert found.parameters.fixed["inclination"] == 60.0
+
+
+@pytest.mark.parametrize("mass_model", ["nuker", "mge", "mge_without_innermost", "sersic", "core_sersic"])
+def test_every_mass_model_takes_the_priors_of_the_default_configuration(mass_model, gridded, tmp_path):
+    table = tmp_path / "mge.csv"
+    table.write_text("surface_brightness,sigma_arcsec,q_obs\n5000,0.5,0.8\n500,3.0,0.8\n")
+    default = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["fitting"]
+    found = assembly.assemble(setup_of(mass_model, fitting=default) | {"mge_table": str(table)}, gridded)
+    assert bool(torch.isfinite(found.log_prior(torch.zeros(found.n, dtype=torch.float64))))
+
+
+def test_priors_of_a_mass_model_and_the_likelihood_of_a_galaxy_replace_the_common_ones(gridded):
+    narrow = {"nuker": {"alpha": {"kind": "log_uniform", "low": 1.0, "high": 2.0}}}
+    found = assembly.assemble(setup_of(galaxy={"likelihood": "gaussian"}, fitting={"model_priors": narrow}), gridded)
+    assert found.parameters.ranges["alpha"] == (1.0, 2.0)
+    same = assembly.assemble(setup_of(fitting={"likelihood": "gaussian", "model_priors": narrow}), gridded)
+    z = torch.zeros(found.n, dtype=torch.float64)
+    assert float(found.log_likelihood(z)) == float(same.log_likelihood(z))
 
 
 def test_flux_that_short_baselines_do_not_show_is_said():

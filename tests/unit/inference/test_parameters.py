@@ -8,7 +8,7 @@ import torch
 from scipy import integrate, stats
 
 from galmass.errors import InputError
-from galmass.inference import parameters
+from galmass.inference import priors
 from galmass.inference.parameters import Parameters
 from galmass.profiles import nuker, sersic
 
@@ -259,7 +259,7 @@ def test_unconstrained_parameters_are_named():
         ({"kind": "unifrom", "low": 0, "high": 1}, "priors.x: kind is 'unifrom'.*uniform, log_uniform"),
         ({"low": 0, "high": 1}, "kind is None"),
         (3.0, "kind is 3.0"),
-        ({"kind": "uniform", "low": 0, "hi": 1}, "priors.x.hi = 1 is no key of kind uniform .low, high."),
+        ({"kind": "uniform", "low": 0, "hi": 1}, "priors.x.hi = 1 is no key of a prior .high, low, mean, sd, value."),
         ({"kind": "uniform", "low": 0}, "priors.x.high is missing"),
         ({"kind": "uniform", "low": 2, "high": 1}, "priors.x.low is 2.0; it must be below high .1."),
         ({"kind": "uniform", "low": 1, "high": 1}, "take {kind: fixed, value: 1}"),
@@ -315,4 +315,10 @@ def test_values_on_a_wall_have_coordinates():
 def test_nothing_but_fixed():
     p = Parameters.from_config({"x": {"kind": "fixed", "value": 2}}, ["x"], {})
     assert p.n == 0
-    assert float(parameters.prior("x", {"kind": "fixed", "value": 2})) == 2.0
+    assert float(priors.prior("x", {"kind": "fixed", "value": 2})) == 2.0
+
+
+def test_an_overlay_that_changes_the_kind_leaves_keys_of_the_old_one_behind():
+    """Snakemake merges tables: a fixed value stays beside the limits that replace it."""
+    merged = priors.prior("q_intr", {"kind": "uniform", "value": 0.7, "low": 0.2, "high": 1.0})
+    assert (merged.low, merged.high) == (0.2, 1.0)
