@@ -78,6 +78,22 @@ def test_curvature_is_the_covariance_of_the_score(posterior, truth):
     assert float(found[place, place]) == pytest.approx(1, abs=0.13)
 
 
+@pytest.mark.parametrize("support", [1, 2])
+def test_correlated_cells_count_for_less(support, posterior, truth):
+    """The same visibilities by a wide kernel: four times the cells a visibility, and no more information."""
+    wide = observe(support=support)
+    found = assembly.assemble(setup_of(), wide, dtype=torch.float64)
+    factor = wide.metadata["kernel"]["information_factor"]
+    cells = torch.view_as_real(torch.from_numpy(wide.std[wide.mask])).reshape(-1)[found.used]
+    torch.testing.assert_close(found.noise.std, cells * factor**0.5)
+    assert found.n_independent == wide.n_data == round(len(found.used) / factor)
+    square = found.noise.chi_squared(found.predict_at(truth))
+    # 30 % of the cells are filled, at random: fewer neighbours than the factor reckons with; 1.3 is what that leaves, 12 what an inverted factor gives
+    assert float(square.sum()) == pytest.approx(found.n_independent, rel=0.3)
+    sigma = [p.curvature(p.parameters.coordinates(truth)).inverse().diagonal()[p.names.index("flux")].sqrt() for p in (posterior, found)]
+    assert 0.8 < float(sigma[1] / sigma[0]) < 1.6
+
+
 def test_spline_is_exact_around_a_black_hole_and_smooth_elsewhere():
     nodes, radius = np.geomspace(0.04, 8, 26), np.geomspace(0.001, 12, 300)
     spread = likelihood.spline(nodes, radius)

@@ -46,6 +46,11 @@ class Posterior:
         spread = spline(mass_at_nodes.radius.double().numpy(), mass.radius.double().numpy())
         self.spread = torch.from_numpy(spread)
 
+    @property
+    def n_independent(self) -> int:
+        """Number of independent data: what the chi^2 of a true model adds up to."""
+        return round(self.noise.n_independent)
+
     def __call__(self, x):
         """Log likelihood, a float64 scalar, of a physical parameter vector (n,) in the order of `names`; differentiable."""
         return self._likelihood(*self._halves(x))

@@ -84,8 +84,9 @@ class Gridded:
 
     @property
     def n_data(self) -> int:
-        """Independent real numbers, for a kernel of one cell: two a cell, one in those of `real_only`."""
-        return int(2 * self.mask.sum() - (self.mask & self.real_only).sum())
+        """Independent real numbers: two a cell, one in those of `real_only`, over the information_factor of the kernel."""
+        numbers = 2 * self.mask.sum() - (self.mask & self.real_only).sum()
+        return round(float(numbers) / self.metadata["kernel"]["information_factor"])
 
 
 def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: float | None = None, min_effective: float = MIN_EFFECTIVE) -> Gridded:
@@ -101,7 +102,7 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
         Size of a pixel [arcsec]; the uv cell is 1 / (n_pix * cell).
     support : int
         Width of the kernel in uv cells. 1: cells are independent. m > 1: each visibility counts in m * m cells, which correlate; a likelihood that takes
-        them as independent must be divided by ``metadata["information_factor"]``. A visibility closer than m / 2 cells to the origin can meet its own
+        them as independent must be divided by ``metadata["kernel"]["information_factor"]``. A visibility closer than m / 2 cells to the origin can meet its own
         partner in a cell.
     beta : float, optional
         Shape of the kernel, 0 for a box. Default: 2 for one cell, ``pi sqrt(m^2 / 4 - 0.8)`` for wider ones (Beatty et al. 2005, without oversampling).
@@ -166,9 +167,9 @@ def _sinhc(square):
 
 
 def information_factor(support: int, beta: float) -> float:
-    """Sum of the correlations of a cell with all others, itself included, where visibilities lie evenly: 1 for one cell.
+    """Sum of the correlations of a cell with all others, itself included, where visibilities lie evenly: 1 for one cell, more for wider kernels.
 
-    What is constant over a few cells is known with this many times the variance that independent cells would give.
+    What is constant over a few cells is known with this many times the variance that independent cells would give: so many numbers are worth one.
     """
     x = (np.arange(1000 * support) + 0.5) / 1000 - support / 2
     lags = [kernel(x, support, beta) @ kernel(x - a, support, beta) for a in range(support)]
