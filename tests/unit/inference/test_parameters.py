@@ -322,3 +322,38 @@ def test_an_overlay_that_changes_the_kind_leaves_keys_of_the_old_one_behind():
     """Snakemake merges tables: a fixed value stays beside the limits that replace it."""
     merged = priors.prior("q_intr", {"kind": "uniform", "value": 0.7, "low": 0.2, "high": 1.0})
     assert (merged.low, merged.high) == (0.2, 1.0)
+
+
+def _turns(angle, n=2000, width=0.3, low=0.0):
+    """Draws (4, n / 4, 1) of an angle as `physical` gives them, within the turn from `low`; their parameters, and what they are without a wrap."""
+    p = Parameters.from_config({"x": {"kind": "uniform", "low": low, "high": low + 360.0}}, ["x"], {"x": "deg"})
+    straight = angle + width * torch.randn(4, n // 4, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    return p, p.physical(p.coordinates(straight)), straight
+
+
+@pytest.mark.parametrize(("angle", "low"), [(0.05, 0.0), (359.9, 0.0), (180.0, -180.0), (90.0, 0.0)])
+def test_an_angle_at_the_edge_of_its_turn_is_continuous(angle, low):
+    p, wrapped, straight = _turns(angle, low=low)
+    found = p.unwrapped(wrapped)
+    torch.testing.assert_close((found - found.mean()).sort(1).values, (straight - straight.mean()).sort(1).values, rtol=0, atol=1e-11)
+    assert low <= float(found.quantile(0.5)) < low + 360
+    assert float((found - wrapped).remainder(360).abs().max()) == 0  # whole turns, no rounding
+
+
+def test_others_lie_about_the_same_direction():
+    p, wrapped, _ = _turns(0.05)
+    prior = p.physical(_draws(p, 4000))
+    assert float(prior.max()) > 359
+    turned = p.unwrapped(prior, wrapped)
+    middle = float(p.unwrapped(wrapped).quantile(0.5))
+    assert float(turned.min()) == pytest.approx(middle - 180, abs=1)  # 4000 draws of 360 deg, and a mean known to 0.01
+    assert float(turned.max()) == pytest.approx(middle + 180, abs=1)
+    assert p.unwrapped(torch.tensor([359.9], dtype=torch.float64), wrapped) == pytest.approx(-0.1)
+
+
+def test_what_is_no_whole_turn_is_left_as_it_is():
+    p = _all()
+    x = p.physical(_draws(p))
+    where = [i for i, name in enumerate(p.names) if i not in p.periodic]
+    assert torch.equal(p.unwrapped(x)[:, where], x[:, where])
+    assert [p.names[i] for i in p.periodic] == [name for name, prior in p.priors.items() if prior.periodic]

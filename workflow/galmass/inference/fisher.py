@@ -28,7 +28,7 @@ def summary_jacobian(problem, centre, weights, step=None):
 
     Parameters
     ----------
-    problem : galmass.inference.delayed.Problem
+    problem : galmass.inference.surrogate.Problem
     centre : (m,) tensor
         Summary at which to expand.
     weights : (n_data,) tensor
