@@ -104,7 +104,7 @@ def test_errors_of_correlated_cells_grow_by_the_root_of_the_factor(kind):
     assert (alone.n_independent, subject.n_independent) == (5, 1.25)
     replica = subject.replicate(torch.zeros(5, dtype=torch.float64), np.random.default_rng(1))
     assert replica.n_independent == 1.25
-    with pytest.raises(InputError, match="information_factor is 0.5"):
+    with pytest.raises(InputError, match=r"information_factor is 0\.5"):
         cells(kind, information_factor=0.5)
 
 
