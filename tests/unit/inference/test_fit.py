@@ -66,6 +66,16 @@ def test_summary_of_every_parameter(short):
     assert summary["n_data"] == len(posterior.used)
 
 
+def test_convergence_is_of_the_parameters_that_are_told(short):
+    """Of log_sigma_break, too, whose coordinate is the surface density at the pivot."""
+    _, posterior, drawn, summary = short
+    assert "log_sigma_break" in posterior.names
+    found = diagnostics.diagnose(drawn.chains)
+    for key, expected in (("r_hat", found.r_hat), ("ess_bulk", found.bulk_ess), ("ess_tail", found.tail_ess)):
+        assert [of[key] for of in summary["parameters"].values()] == pytest.approx(expected.tolist()), key
+    assert summary["r_hat"] == pytest.approx(found.r_hat.max())
+
+
 def test_best_draw_has_the_density_that_is_told(short):
     _, posterior, _drawn, summary = short
     best = torch.tensor([of["best"] for of in summary["parameters"].values()], dtype=torch.float64)

@@ -9,6 +9,7 @@ from conftest import Bowl
 
 from galmass.errors import InputError
 from galmass.inference import sampling
+from galmass.inference.diagnostics import diagnose
 
 torch.set_num_threads(1)
 Gentle = functools.partial(Bowl, (0.2, 0.2, 10.0))  # bent little within its widths: mala and hmc mix in seconds
@@ -103,6 +104,38 @@ def test_a_fallback_resumes_too(tmp_path):
     resumed = _run(tmp_path / "parts", problem=Gentle(fault=4.0), options=options)
     assert torch.equal(resumed.z, expected.z)
     assert resumed.notes == expected.notes
+
+
+class Told(Bowl):
+    """What is told are normal deviates, the first of them a constant."""
+
+    def reported(self, z):
+        return torch.cat([torch.full_like(z[..., :1], 7.0), self.normal(z)[..., 1:]], -1)
+
+
+def test_what_is_told_has_to_converge(tmp_path):
+    """A parameter that is told and never moves has no R-hat, however well its coordinate mixes."""
+    problem = Told((0.2, 0.2, 10.0))
+    result = _run(tmp_path, problem=problem, options=SMALL | {"max_steps": 60})
+    assert not result.converged
+    assert result.diagnostics.bulk_ess[0] == 0
+    assert math.isnan(result.diagnostics.r_hat[0])
+    expected = diagnose(problem.normal(result.z))
+    assert result.diagnostics.bulk_ess[1:] == pytest.approx(expected.bulk_ess[1:])
+    assert result.diagnostics.tail_ess[1:] == pytest.approx(expected.tail_ess[1:])
+
+
+def test_limits_that_rest_on_few_samples_are_named(tmp_path):
+    few = _run(tmp_path / "few", options=SMALL | {"target_ess": 100, "max_r_hat": 1.3})
+    assert few.converged
+    assert few.diagnostics.tail_ess.min() < sampling.TAIL
+    notes = [note for note in few.notes if "tail ESS below 400" in note]
+    assert len(notes) == 1
+    for name, ess in zip(Gentle().names, few.diagnostics.tail_ess, strict=True):
+        assert (f"{name} ({ess:.0f})" in notes[0]) == (ess < sampling.TAIL)
+    many = _run(tmp_path / "many", options=SMALL | {"target_ess": 1500})
+    assert many.diagnostics.tail_ess.min() > sampling.TAIL
+    assert not any("tail ESS" in note for note in many.notes)
 
 
 @pytest.mark.parametrize(("limit", "value"), [("max_steps", 12), ("max_seconds", 0.0)])

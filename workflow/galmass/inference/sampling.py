@@ -17,6 +17,7 @@ from galmass.inference.surrogate import Problem
 SAMPLERS = {"delayed": delayed.Delayed, "mala": mala.Mala, "hmc": hmc.Hmc}
 FALLBACK = "mala"
 DEFAULTS = {"n_chains": 16, "target_ess": 1000, "max_r_hat": 1.01, "max_steps": 5000, "max_seconds": math.inf, "checkpoint_seconds": 30}
+TAIL = 400  # effective samples of the outer quantiles from which these, and their error, can be trusted (Vehtari et al. 2021)
 CHECKS = 1.15  # growth of the chains between two looks at their convergence
 
 
@@ -30,7 +31,7 @@ class Result:
     sampler: str  # that made these draws: another than asked for after a fallback, which is in the notes
     converged: bool  # effective samples and R-hat are as wanted
     notes: list[str]
-    diagnostics: Diagnostics
+    diagnostics: Diagnostics  # of what the problem reports of the draws
     n_likelihoods: int  # set-up and warm-up included; with gradients for mala and hmc
     seconds: float  # of all attempts, set-up included
 
@@ -79,6 +80,7 @@ def run(problem: Problem, sampler: str, modes, options: Mapping, seed: int, scra
 
     Notes
     -----
+    Convergence is that of ``problem.reported(z)``, where there is such a function: of the parameters and angles that are told, not of the coordinates.
     Interrupted and resumed runs end the same, bit for bit, but for ``max_seconds``. Look at ``converged`` before using the draws.
     """
     options = _checked(problem, sampler, modes, options)
@@ -94,7 +96,7 @@ def run(problem: Problem, sampler: str, modes, options: Mapping, seed: int, scra
             keep(chains, checkpoint, stamp)
         found = _sample(problem, chains, modes, options, checkpoint, stamp, label)
         keep(chains, checkpoint, stamp)
-    return _result(chains, found, options)
+    return _result(problem, chains, found, options)
 
 
 def _checked(problem, sampler: str, modes, options: Mapping) -> dict:
@@ -158,7 +160,7 @@ def advance(scheme, chains: Chains) -> None:
 def _sample(problem, chains: Chains, modes, options, checkpoint, stamp: str, label: str) -> Diagnostics:
     """Advance until converged, or until the steps or the seconds are spent."""
     scheme, kept = SAMPLERS[chains.sampler](problem, options), time.monotonic()
-    found = diagnose(_draws(chains)[:, : _last_check(len(chains.z))])
+    found = _look(problem, _draws(chains)[:, : _last_check(len(chains.z))])
     with logs.progress(options["max_steps"], len(chains.z), label) as bar:
         while not _converged(found, options) and len(chains.z) < options["max_steps"] and chains.seconds < options["max_seconds"]:
             before = time.monotonic()
@@ -167,14 +169,20 @@ def _sample(problem, chains: Chains, modes, options, checkpoint, stamp: str, lab
                 fall_back(problem, chains, modes, options)
                 scheme = SAMPLERS[chains.sampler](problem, options)
             if _is_check(len(chains.z)):
-                found = diagnose(_draws(chains))
+                found = _look(problem, _draws(chains))
                 bar.total = _expected(found, len(chains.z), options)
             chains.seconds += time.monotonic() - before
             _show(bar, chains, found)
             if time.monotonic() - kept > options["checkpoint_seconds"]:
                 keep(chains, checkpoint, stamp)
                 kept = time.monotonic()
-    return diagnose(_draws(chains))
+    return _look(problem, _draws(chains))
+
+
+def _look(problem, z) -> Diagnostics:
+    """Diagnostics of what the problem tells of the draws z (n_chain, n_draw, d): limits and R-hat are of the same parameters."""
+    reported = getattr(problem, "reported", None)
+    return diagnose(reported(z) if reported else z)
 
 
 def _is_useless(chains: Chains) -> bool:
@@ -220,19 +228,26 @@ def _mean(values: list) -> float:
     return sum(values) / max(len(values), 1)
 
 
-def _result(chains: Chains, found: Diagnostics, options) -> Result:
+def _result(problem, chains: Chains, found: Diagnostics, options) -> Result:
     converged = _converged(found, options)
+    notes = [*chains.notes, *_rough(problem, found)]
     return Result(
         z=_draws(chains),
         log_prob=torch.stack(chains.log_prob, 1) if chains.z else chains.state.log_prob[:, None][:, :0],
         acceptance=_mean(chains.acceptance[chains.n_warm :]),
         sampler=chains.sampler,
         converged=converged,
-        notes=chains.notes if converged else [*chains.notes, _shortfall(found, chains, options)],
+        notes=notes if converged else [*notes, _shortfall(found, chains, options)],
         diagnostics=found,
         n_likelihoods=chains.n_likelihoods,
         seconds=chains.seconds,
     )
+
+
+def _rough(problem, found: Diagnostics) -> list[str]:
+    """A note on parameters whose outer limits rest on few effective samples."""
+    few = [f"{name} ({ess:.0f})" for name, ess in zip(problem.names, found.tail_ess, strict=True) if ess < TAIL]
+    return [f"tail ESS below {TAIL}: the 99.7 % limits are rough of {', '.join(few)}"] if few else []
 
 
 def _shortfall(found: Diagnostics, chains: Chains, options) -> str:
