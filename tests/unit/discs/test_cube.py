@@ -119,6 +119,28 @@ def test_totals_are_the_integrals(name, factor):
     assert float(profile.total(*shape)) == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "share", "expected"),
+    [
+        ("exponential", [0.8], 0.95, 0.8 * 4.743865),  # 1 - (1 + x) exp(-x)
+        ("exponential", [0.8], 0.5, 0.8 * 1.678347),
+        ("gaussian_ring", [5.0, 0.1], 0.5, 5.0 + 0.1**2 / 5.0),  # a thin ring, weighted by R
+        ("gaussian_ring", [5.0, 0.1], 0.95, 5.0 + 1.645 * 0.1 + 0.1**2 / 5.0),
+    ],
+)
+def test_a_radius_holds_its_share_of_the_flux(name, shape, share, expected):
+    profile = brightness.PROFILES[name]
+    assert profile.holding(share, **dict(zip(profile.names, shape, strict=True))) == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_that_radius_bounds_the_integral(name):
+    profile, shape = brightness.PROFILES[name], [torch.tensor(v, dtype=torch.float64) for v in SHAPES[name]]
+    end = profile.holding(0.95, **dict(zip(profile.names, SHAPES[name], strict=True)))
+    integrand = lambda r: 2 * math.pi * r * float(profile.brightness(torch.tensor(r, dtype=torch.float64), *shape))  # noqa: E731
+    assert integrate.quad(integrand, 0, end, limit=500)[0] / float(profile.total(*shape)) == pytest.approx(0.95, abs=1e-3)
+
+
 def test_total_of_an_edge_far_out_does_not_overflow():
     h, far = torch.tensor([0.01, 1.0]), torch.tensor([5.0, 500.0])
     assert torch.equal(brightness.PROFILES["truncated_exponential"].total(h, far), 2 * math.pi * h**2)

@@ -148,6 +148,7 @@ def test_a_whole_check_speaks_of_the_best_draw_and_all_data(gridded, posterior, 
     expected = LIGHT * (1 - gridded.frequency / REST)
     np.testing.assert_allclose([row["velocity_km_s"] for row in found.channels], expected)
     assert found.numbers["beam_pc"] == pytest.approx(found.numbers["beam_arcsec"] * 11.4e6 * np.pi / 648000)
+    assert found.numbers["gas_extent_arcsec"] == pytest.approx(4.743865 * best[posterior.names.index("scale_length")], rel=1e-3)
     # noise of 16 images of 32 x 32 pixels, of the order of a beam each: the largest of some 4000 normal numbers
     assert 2.5 < found.numbers["largest_residual_over_noise"] < 6
 

@@ -13,6 +13,7 @@ from galmass.visibilities import imaging
 PROBABILITIES = (0.0015, 0.025, 0.16, 0.5, 0.84, 0.975, 0.9985)  # medians and the limits of 68, 95 and 99.7 %
 REPLICAS = 60  # draws whose replicated data are compared with the data
 CURVES = 500  # draws behind the bands of rotation curves
+EXTENT = 0.95  # of the flux: what a radius must hold to be the extent of the gas
 THRESHOLD = 4.0  # noise above which a pixel counts in moment maps
 
 
@@ -55,8 +56,10 @@ def check(posterior, samples, gridded, galaxy, seed: int) -> Check:
     beam_pc = beam.size * PC_PER_ARCSEC * galaxy["distance_mpc"]
     arrays, noise = pictures(posterior, best, gridded, velocity, galaxy["model"]["n_pix"])
     arrays |= curves(posterior, x)
+    profile, values = posterior.model.disc.profile, posterior.parameters.complete(best)
     numbers = {
         "chi2_per_datum": whole,
+        "gas_extent_arcsec": profile.holding(EXTENT, **{name: float(values[name]) for name in profile.names}),
         "beam": asdict(beam),
         "beam_arcsec": beam.size,
         "beam_pc": beam_pc,
