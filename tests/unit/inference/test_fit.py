@@ -22,9 +22,9 @@ SEED = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """So few points that the surrogate's posterior is found in seconds."""
+    """As few points as the surrogate's posterior is found from: with half of them fewer are effective than a mixture needs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delayed, "DEFAULTS", delayed.DEFAULTS | {"n_rounds": 4, "n_points": 500, "n_effective": 300, "n_components": 8, "n_pilot": 24})
+        patch.setattr(delayed, "DEFAULTS", delayed.DEFAULTS | {"n_rounds": 4, "n_points": 1000, "n_effective": 300, "n_components": 8, "n_pilot": 24})
         yield
 
 

@@ -2,13 +2,14 @@
 
 import functools
 import math
+import re
 
 import pytest
 import torch
 from conftest import Bowl
 
 from galmass.errors import InputError
-from galmass.inference import sampling
+from galmass.inference import delayed, sampling
 from galmass.inference.diagnostics import diagnose
 
 torch.set_num_threads(1)
@@ -88,6 +89,53 @@ def test_a_surrogate_of_the_wrong_place_falls_back_and_says_so(tmp_path):
     result = _run(tmp_path, problem=Gentle(fault=4.0))
     assert result.sampler == "mala"
     assert "mala" in " ".join(result.notes)
+    assert result.converged
+    s = Gentle().normal(result.z).reshape(-1, 3)
+    assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """Inner chains that stay where they are, but the first `n`."""
+
+    def most(n):
+        kernel = delayed.Setup.kernel
+
+        def walk(points, generator, inner):
+            there = inner(points, generator)
+            return points.replaced(there, torch.arange(len(points.z)) < n)
+
+        monkeypatch.setattr(delayed.Setup, "kernel", lambda self, problem: functools.partial(walk, inner=kernel(self, problem)))
+
+    return most
+
+
+@pytest.mark.parametrize(("n", "share"), [(2, "25%"), (0, "0%")])
+def test_inner_chains_that_stay_count_for_no_acceptance(stuck, n, share, tmp_path):
+    """Three quarters propose where they are, which is always accepted; what moves, by a surrogate of the wrong place, is not."""
+    stuck(n)
+    result = _run(tmp_path, problem=Gentle(fault=4.0))
+    assert result.sampler == "mala"
+    assert any(note.startswith(f"{share} of the inner chains moved") for note in result.notes)
+
+
+def test_acceptance_and_share_of_what_moved(stuck, tmp_path):
+    free = _run(tmp_path / "free", problem=Gentle(fault=0.6), options=SMALL | {"max_steps": 60})
+    assert 0.3 < free.acceptance < 0.8
+    assert not any("inner chains moved" in note for note in free.notes)
+    stuck(4)
+    result = _run(tmp_path / "stuck", problem=Gentle(fault=0.6), options=SMALL | {"max_steps": 60})
+    assert any(re.match("(4[5-9]|50)% of the inner chains moved", note) for note in result.notes)  # half, and few of these stay by themselves
+    assert result.sampler == "delayed"
+    assert result.acceptance == pytest.approx(free.acceptance, abs=0.1)  # 240 proposals each: 0.03
+
+
+def test_a_surrogate_known_from_few_points_is_not_begun_from(tmp_path):
+    """150 points are never 200 effective ones."""
+    result = _run(tmp_path, options=SMALL | {"n_rounds": 1, "n_points": 150})
+    assert result.sampler == "mala"
+    assert any("after 1 rounds" in note and "effective points, to be 500" in note for note in result.notes)
+    assert any("copies of a few points" in note for note in result.notes)
     assert result.converged
     s = Gentle().normal(result.z).reshape(-1, 3)
     assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
