@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
 from galmass.errors import InputError
+from galmass.inference.kinds import KINDS
 
 MASS_MODELS = ("nuker", "mge", "mge_without_innermost", "sersic", "core_sersic")
 # what each kind of observation must name
 OBSERVATIONS = {"simulation": (), "file": ("path",), "zenodo": ("record",), "alma": ("source", "member_ous")}
-PRIORS = {"uniform": ("low", "high"), "log_uniform": ("low", "high"), "isotropic": ("low", "high"), "normal": ("mean", "sd"), "fixed": ("value",)}
+PRIORS = {kind: needed for kind, (needed, _) in KINDS.items()}
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 

@@ -279,7 +279,7 @@ def test_the_notes_hold_pareto_k_and_lost_modes(prepared):
     assert delayed.unseen(setup.target(problem), delayed.batched(problem.log_density), modes) == []  # not a mode of the truth
 
 
-@pytest.mark.parametrize(("shape", "verdict"), [(0.2, "may be used"), (2.0, "are not to be trusted")])
+@pytest.mark.parametrize(("shape", "verdict"), [(0.2, "no heavy tail"), (2.0, "a heavy tail: the posterior is wider")])
 def test_the_verdict_on_importance_weights(shape, verdict):
     """Weights e^(k x) of exponential x have a Pareto tail of shape k."""
     exponential = -torch.log(torch.rand(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))

@@ -189,10 +189,10 @@ def unseen(target: Target, truth, modes) -> list[str]:
 
 
 def _check(log_weights, share: float) -> str:
-    """What importance weights of the pilot say."""
+    """What the ratio of truth and surrogate at the pilots says of the surrogate."""
     k = diagnostics.pareto_k(log_weights)
-    verdict = "importance weights may be used" if k < diagnostics.PARETO_LIMIT else "importance weights are not to be trusted"
-    return f"pilot of {len(log_weights)} draws of the surrogate: Pareto k = {k:.2f}, {verdict}; {share:.1%} of the inner proposals count"
+    tail = "no heavy tail" if k < diagnostics.PARETO_LIMIT else "a heavy tail: the posterior is wider somewhere, and chains may stay there long"
+    return f"pilot of {len(log_weights)} draws of the surrogate: truth over surrogate has Pareto k = {k:.2f}, {tail}; {share:.1%} of the inner proposals count"
 
 
 class Delayed:

@@ -12,7 +12,8 @@ import torch
 from scipy.stats import qmc
 
 from galmass.errors import InputError
-from galmass.inference.priors import KINDS, ROUNDING, prior
+from galmass.inference.kinds import KINDS
+from galmass.inference.priors import ROUNDING, prior
 from galmass.profiles import nuker, sersic
 
 SQUEEZED = 1.25  # density of the samples at a wall over that of their central 68 % from which a prior cuts a posterior off
@@ -124,12 +125,6 @@ class Parameters:
             p = self.priors[NORMALISATION]
             parts.append(p.log_density(self.physical(z)[..., self._place]) + math.log(p.sd))
         return sum(parts, torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device))
-
-    def log_prior_physical(self, x):
-        """Logarithm (...) of the normalised density in x (..., n), float64; -inf outside."""
-        x = x.double()
-        parts = [p.log_density(v) for p, v in zip(self.priors.values(), x.unbind(-1), strict=True)]
-        return sum(parts, torch.zeros(x.shape[:-1], dtype=x.dtype, device=x.device))
 
     def sample(self, generator: torch.Generator, n: int):
         """Coordinates (n, n_parameter) of independent draws from the prior."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from galmass.errors import InputError
+from galmass.inference.kinds import KINDS
 
 TINY = 1e-300  # smallest share of a prior that is told from none: keeps derivatives of roots and logarithms finite
 ROUNDING = 1e-16  # of a share: what lies on a wall gets |z| = 37
@@ -264,15 +265,6 @@ class Circular:
     def log_density(self, x):
         """Logarithm of the density in x [1 / deg]."""
         return 0 * x - math.log(360.0)
-
-
-KINDS = {
-    "uniform": (("low", "high"), ()),
-    "log_uniform": (("low", "high"), ()),
-    "normal": (("mean", "sd"), ("low", "high")),
-    "isotropic": (("low", "high"), ()),
-    "fixed": (("value",), ()),
-}
 
 
 def prior(name: str, declared: Mapping, unit: str = ""):

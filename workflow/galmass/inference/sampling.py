@@ -32,7 +32,8 @@ class Result:
     converged: bool  # effective samples and R-hat are as wanted
     notes: list[str]
     diagnostics: Diagnostics  # of what the problem reports of the draws
-    n_likelihoods: int  # set-up and warm-up included; with gradients for mala and hmc
+    n_likelihoods: int  # of all steps, and of expansion and pilot of `delayed`; those of mala and hmc have gradients, and what these spend before the
+    # first step (mass matrix, places to begin at) and what the search for modes spends is not among them
     seconds: float  # of all attempts, set-up included
 
 

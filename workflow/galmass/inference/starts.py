@@ -8,8 +8,7 @@ import torch
 from scipy import ndimage, stats
 
 from galmass.discs.cube import slowing
-from galmass.discs.mass_models import PC_PER_ARCSEC
-from galmass.units import LIGHT
+from galmass.units import LIGHT, PC_PER_ARCSEC
 from galmass.visibilities import imaging
 
 EMISSION = 4.0  # noise above which a pixel of the dirty cube counts, where it touches one that noise alone hardly reaches
