@@ -27,7 +27,8 @@ def log_likelihood(setup) -> Posterior:
     Parameters
     ----------
     setup : path or mapping
-        Folder of a fit (results/<galaxy>/fit/<mass model>), or what its setup.json holds.
+        Folder of a fit (results/<galaxy>/fit/<mass model>), or what `read_setup` makes of its setup.json: that file names others relative to
+        itself, a mapping relative to the working directory.
 
     Examples
     --------
