@@ -121,7 +121,7 @@ def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
         "n_likelihoods": result.n_likelihoods,
         "log_posterior": float(result.log_prob.max()),
         "chi2": float(chi2.sum()),
-        "n_data": len(chi2),
+        "n_data": posterior.n_independent,
         "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged")} for mode in modes],
         "at_bound": [text for name, text in posterior.parameters.at_bound(flat).items() if name not in unidentified],
         "unidentified": list(unidentified.values()),
