@@ -41,21 +41,31 @@ def test_it_stops_converged_with_the_right_moments(sampler, options, tmp_path):
 SHORT = {"target_ess": 60, "max_r_hat": 1.3, "n_warmup": 30, "checkpoint_seconds": 0}
 
 
+class Reporting(Bowl):
+    """Tells its summary."""
+
+    def __init__(self):
+        super().__init__((0.2, 0.2, 10.0))
+
+    def reported(self, z):
+        return self.summary(z)
+
+
 @pytest.fixture(scope="module", params=["delayed", "mala", "hmc"])
 def whole(request, tmp_path_factory):
     """A run that nothing interrupts, kept at every step."""
-    problem, options = Gentle(), (SMALL if request.param == "delayed" else COMMON) | SHORT
+    problem, options = Reporting(), (SMALL if request.param == "delayed" else COMMON) | SHORT
     return request.param, options, _run(tmp_path_factory.mktemp("whole"), request.param, problem, options), problem
 
 
 @pytest.mark.parametrize("share", [0.4, 0.8])
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(whole, share, tmp_path):
     sampler, options, expected, problem = whole
-    interrupted = Gentle()
+    interrupted = Reporting()
     interrupted.last = int(share * problem.calls)
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, sampler, interrupted, options)
-    rest = Gentle()
+    rest = Reporting()
     resumed = _run(tmp_path, sampler, rest, options)
     assert rest.calls < 0.7 * problem.calls
     assert torch.equal(resumed.z, expected.z)
