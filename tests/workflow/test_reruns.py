@@ -59,7 +59,7 @@ EDITS = {
     "simulation": ("workflow/galmass/visibilities/simulation.py", "EPSILON = 1e-9", "EPSILON = 2e-9", FROM_SIMULATION),
     "check of a fit": ("workflow/galmass/inference/checks.py", "REPLICAS = 60", "REPLICAS = 61", FROM_CHECK),
     "figure of a fit": ("workflow/galmass/figures/fits.py", "bins=25", "bins=26", {"plot_fit", "compare_models"}),
-    "table of models": (
+    "models": (
         "workflow/galmass/inference/comparison.py",
         'check["beam_pc"] / 2',
         'check["beam_pc"] / 3',
