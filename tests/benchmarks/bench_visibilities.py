@@ -20,6 +20,7 @@ from galmass.visibilities import coverage, simulation
 from galmass.visibilities.model import ARCSEC, VisibilityModel
 
 LINE, N_CHAN, V_SYS = 230.538e9, 70, 1240.0
+SLOWING = 1 - V_SYS / LIGHT  # from velocities in the galaxy's frame to radio ones, which theirs are
 FREQUENCY = np.sort(LINE * (1 - (V_SYS + 9.52 * (np.arange(N_CHAN) - (N_CHAN - 1) / 2)) / LIGHT))
 N_PIX, CELL, N_UV = 160, 0.15, 320
 PC = 11.4 * math.pi / 0.648  # per arcsec
@@ -232,9 +233,10 @@ def from_supermage(of: VisibilityModel, oversampling, n_pix: int, band, sigma: f
 
         def velocity(self, radius):
             if self.known is None:
-                self.known = of.disc.speed(curve(), radius.ravel().double() / PC).to(radius.dtype).view_as(radius)
+                self.known = SLOWING * of.disc.speed(curve(), radius.ravel().double() / PC).to(radius.dtype).view_as(radius)
             return self.known
 
+    sigma = SLOWING * sigma
     their = supermage_cube(Curve("curve"), n_pix, of.disc.cell_arcsec, (*oversampling[:2], oversampling[2] or 1), band)
     angles = math.radians(DISC["inclination"]), -math.radians(DISC["position_angle"])
 

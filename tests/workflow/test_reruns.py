@@ -75,7 +75,12 @@ EDITS = {
     "simulation": ("workflow/galmass/visibilities/simulation.py", "EPSILON = 1e-9", "EPSILON = 2e-9", FROM_SIMULATION),
     "check of a fit": ("workflow/galmass/inference/checks.py", "REPLICAS = 60", "REPLICAS = 61", FROM_CHECK),
     "figure of a fit": ("workflow/galmass/figures/fits.py", "bins=25", "bins=26", {"plot_fit", "compare_models"}),
-    "table of models": ("workflow/galmass/inference/comparison.py", "FARTHEST = 4.0", "FARTHEST = 3.0", {"compare_models", "summarise_black_holes"}),
+    "models": (
+        "workflow/galmass/inference/comparison.py",
+        'check["beam_pc"] / 2',
+        'check["beam_pc"] / 3',
+        {"compare_models", "summarise_black_holes"},
+    ),
     "script": ("workflow/scripts/plot_independence.py", "style.save(independence", "(style.save)(independence", set()),
     "script for real": ("workflow/scripts/plot_independence.py", "table, summary = ", "summary = table = None\n    table, summary = ", {"plot_independence"}),
     "simulated sky": ("workflow/galmass/catalogues/mock.py", "SUN_R = 4.65", "SUN_R = 4.66", SKY | TRUTH | FROM_IMAGES | TESTS),

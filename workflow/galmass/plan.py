@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
 from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
+from galmass.inference.kinds import KINDS
 
 MASS_MODELS = ("nuker", "mge", "mge_without_innermost", "sersic", "core_sersic")
 # what each kind of observation must name
 OBSERVATIONS = {"simulation": (), "file": ("path",), "zenodo": ("record",), "alma": ("source", "member_ous")}
-PRIORS = {"uniform": ("low", "high"), "log_uniform": ("low", "high"), "isotropic": ("low", "high"), "normal": ("mean", "sd"), "fixed": ("value",)}
+PRIORS = {kind: needed for kind, (needed, _) in KINDS.items()}
 # what each source of a sample reads beside `source`, `modalities` and `causality`
 COMMON = {"max_galaxies", "seed", "split", "redshift"}
 SOURCES = {
@@ -77,6 +78,8 @@ def check_references(config: Mapping) -> None:
             raise InputError(f"config: galaxies.{name} would share results/{name} with another part of the run; give it another name")
         _check_galaxy(f"galaxies.{name}", entry)
     _check_priors("fitting.priors", config["fitting"]["priors"])
+    for model, priors in config["fitting"]["model_priors"].items():
+        _check_priors(f"fitting.model_priors.{model}", priors)
 
 
 def _check_galaxy(key: str, entry: Mapping) -> None:

@@ -48,7 +48,7 @@ VISIBILITIES = ["visibilities.zarr", "grid.zarr", "coverage.svg", "spectrum.svg"
 # keys of a galaxy that its fits read
 FITTED = [
     *("distance_mpc", "v_sys_kms", "rest_frequency_hz", "dish_diameter_m", "primary_beam_coefficient"),
-    *("model", "priors"),
+    *("model", "priors", "likelihood"),
 ]
 TRUTH = ["graph.json", "independences.json", "answers.csv", "information.csv"]
 TESTS = ["neighbours.zarr", "independence.parquet", "independence.json", "independence.svg"]
@@ -179,7 +179,7 @@ def simulated():
 
 def galaxy(wildcards, *keys):
     """Some keys of a galaxy's entry."""
-    return {key: config["galaxies"][wildcards.galaxy][key] for key in keys}
+    return {key: config["galaxies"][wildcards.galaxy].get(key) for key in keys}
 
 
 def observation(wildcards):

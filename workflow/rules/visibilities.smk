@@ -75,7 +75,7 @@ rule import_visibilities:
         disk_mb=20000,
     params:
         path=observation_file,
-        galaxy=lambda wildcards: galaxy(wildcards, "rest_frequency_hz", "frame", "channels"),
+        galaxy=lambda wildcards: galaxy(wildcards, "rest_frequency_hz", "dish_diameter_m", "frame", "channels"),
         options=lambda wildcards: config["galaxies"][wildcards.galaxy]["observation"].get("options", {}),
         code=code("import_visibilities"),
     script:

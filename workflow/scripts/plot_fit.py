@@ -12,7 +12,7 @@ with logs.recording(snakemake.log[0]):
     title = p.title if summary["converged"] else f"{p.title} (NOT CONVERGED)"
     known = stores.read_json(found.truth[0]) if found.truth else {}
     labels = [fits.label(name, drawn.units[name]) for name in drawn.names]
-    truth = [known.get(name) for name in drawn.names]
+    truth = drawn.beside(known)
     style.save(fits.corner_plot(drawn.flat, labels, truth, title), out.corner)
     style.save(fits.traces(drawn.chains, labels, title), out.traces)
     style.save(fits.prior_and_posterior(drawn.prior, drawn.flat, labels, truth, title), out.prior)

@@ -38,7 +38,7 @@ GALAXY = {
     "model": {"n_pix": 32, "oversampling": 1, "profile": "exponential", "thick": False, "gas_mass": False, "centroids": False, "pivot_arcsec": 1.0},
     "priors": {},
 }
-FITTING = {"likelihood": "student_t", "priors": PRIORS, "velocity_nodes": 20}
+FITTING = {"likelihood": "student_t", "priors": PRIORS, "model_priors": {}, "velocity_nodes": 20}
 
 
 def small_coverage(n_chan=16, reach=20, share=0.3, field_arcsec=16.0):
@@ -52,10 +52,10 @@ def small_coverage(n_chan=16, reach=20, share=0.3, field_arcsec=16.0):
     return Coverage(u[kept], v[kept], filled, 1 / (field_arcsec * gridding.ARCSEC), frequency, width)
 
 
-def observe(signal_to_noise=60.0, seed=1, truth=TRUTH, cell=0.4, n_pix=40):
+def observe(signal_to_noise=60.0, seed=1, truth=TRUTH, cell=0.4, n_pix=40, support=1):
     """Gridded visibilities of the small galaxy."""
     seen, _ = simulation.simulate({**truth, "distance": 11.4}, small_coverage(), seed, 2**14, median_count=20, signal_to_noise=signal_to_noise)
-    return gridding.grid(seen, n_pix, cell)
+    return gridding.grid(seen, n_pix, cell, support)
 
 
 def setup_of(mass_model="nuker", galaxy=None, fitting=None):

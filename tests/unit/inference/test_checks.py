@@ -56,6 +56,21 @@ def test_a_row_says_what_it_counts(posterior, truth):
     assert rows[1]["high"] - rows[1]["low"] < rows[0]["high"] - rows[0]["low"]
 
 
+def test_correlated_data_are_fewer_and_scatter_more(posterior, truth):
+    """Every datum given four times, with errors twice as large: the numbers of one."""
+    once, groups = posterior.noise, np.zeros(len(posterior.used), int)
+    (alone,) = checks.predictive_chi_squared(posterior, truth.expand(60, -1), groups, np.random.default_rng(2))
+    posterior.noise = type(once)(once.data, 2 * once.std, once.nu, 4.0)
+    try:
+        (row,) = checks.predictive_chi_squared(posterior, truth.expand(60, -1), groups, np.random.default_rng(2))
+        assert row["n"] == posterior.n_independent == round(len(once.data) / 4)
+    finally:
+        posterior.noise = once
+    assert row["chi2"] == pytest.approx(alone["chi2"])
+    # a quarter of the numbers scatter twice as much; both have the same seed
+    assert row["high"] - row["low"] == pytest.approx(2 * (alone["high"] - alone["low"]))
+
+
 def test_groups_cover_all_data(gridded, posterior):
     used = posterior.used.numpy()
     channel = checks.group_by_channel(gridded, used)
@@ -133,6 +148,7 @@ def test_a_whole_check_speaks_of_the_best_draw_and_all_data(gridded, posterior, 
     expected = LIGHT * (1 - gridded.frequency / REST)
     np.testing.assert_allclose([row["velocity_km_s"] for row in found.channels], expected)
     assert found.numbers["beam_pc"] == pytest.approx(found.numbers["beam_arcsec"] * 11.4e6 * np.pi / 648000)
+    assert found.numbers["gas_extent_arcsec"] == pytest.approx(4.743865 * best[posterior.names.index("scale_length")], rel=1e-3)
     # noise of 16 images of 32 x 32 pixels, of the order of a beam each: the largest of some 4000 normal numbers
     assert 2.5 < found.numbers["largest_residual_over_noise"] < 6
 

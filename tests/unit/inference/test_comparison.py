@@ -7,9 +7,10 @@ import pytest
 
 from galmass.inference import comparison
 
-# 10 pc per arcsec, beam of 2 arcsec: half a beam is 10 pc; 4 scale lengths of 1.5 arcsec are 60 pc
+# 10 pc per arcsec, beam of 2 arcsec: half a beam is 10 pc; the gas reaches to 60 pc
 CHECK = {
-    "best": {"scale_length": 1.5},
+    "gas_extent_arcsec": 6.0,
+    "best": {},
     "beam_pc": 20.0,
     "beam_arcsec": 2.0,
     "log_enclosed_mass_at_beam": {"stars": [7.0, 7.1, 7.2, 7.3, 7.4, 7.5, 7.6], "total": [8.0, 8.1, 8.2, 8.3, 8.4, 8.5, 8.6]},
@@ -62,16 +63,18 @@ def test_the_error_of_the_velocity_is_a_median_over_the_radii_with_light():
     assert second["velocity_error_percent"] == pytest.approx(50 * (4 / 210 + 8 / 200))
 
 
-def test_a_fixed_scale_length_is_found_among_the_other_numbers():
-    fixed = {**CHECK, "best": {}, "scale_length": 0.75}  # 30 pc: only the radius of 20 pc is left
-    assert rows(checks=(fixed, fixed))[0]["velocity_error_percent"] == pytest.approx(1.5)
+def test_a_smaller_disc_leaves_fewer_radii():
+    small = {**CHECK, "gas_extent_arcsec": 3.0}  # 30 pc: only the radius of 20 pc is left
+    assert rows(checks=(small, small))[0]["velocity_error_percent"] == pytest.approx(1.5)
 
 
-def test_without_radii_there_is_no_error_and_no_difference():
-    point = {**CHECK, "best": {"scale_length": 0.01}}
-    _, second = rows(checks=(point, point))
-    assert second["velocity_sigma"] == 0
-    assert math.isnan(second["velocity_error_percent"])
+def test_without_radii_nothing_agrees_and_a_dash_says_so():
+    point = {**CHECK, "gas_extent_arcsec": 0.01}
+    found = rows(checks=(point, point))
+    assert all(math.isnan(row[name]) for row in found for name in ("velocity_sigma", "velocity_error_percent"))
+    seen = comparison.shown(found)[1]
+    assert (seen["velocity_sigma"], seen["velocity_error_percent"], seen["truth"]) == ("-", "-", "-")
+    assert (seen["model"], seen["log_m_bh"], seen["converged"]) == ("mge", 8.1, False)
 
 
 def test_a_real_galaxy_has_no_truth():

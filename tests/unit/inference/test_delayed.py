@@ -8,7 +8,7 @@ from conftest import Bowl
 from scipy import stats
 
 from galmass.errors import InputError
-from galmass.inference import conditional, delayed, mixture, straight, surrogate
+from galmass.inference import conditional, delayed, mixture, population, straight, surrogate
 from galmass.inference.conditional import Points
 from galmass.inference.diagnostics import diagnose
 
@@ -84,6 +84,24 @@ def test_acceptance_by_hand():
     assert torch.equal(after.log_prob, torch.where(info.accepted, there[:, 0], here[:, 0]))
     assert torch.equal(after.points.log_prob, torch.where(info.accepted, there[:, 1], here[:, 1]))
     torch.testing.assert_close(torch.stack(accepted).double().mean(0), wanted, atol=4 * math.sqrt(0.25 / 2000), rtol=0)
+
+
+def test_what_stays_where_it_is_has_not_moved():
+    z = torch.arange(6, dtype=torch.float64).reshape(3, 2)
+    points = _points(z, torch.zeros(3, dtype=torch.float64))
+    there = _points(z + torch.tensor([[0.0, 1e-9], [0.0, 0.0], [1.0, 1.0]], dtype=torch.float64), points.log_prob)
+    state = delayed.State(points, points.log_prob)
+    _, info = delayed.step(state, lambda z: torch.zeros(3, dtype=torch.float64), lambda points, generator: there, torch.Generator())
+    assert info.moved.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(("n", "power", "told"), [(4000, 1.0, False), (1001, 1.0, False), (999, 1.0, True), (150, 0.9, True)])
+def test_few_effective_points_are_told(n, power, told):
+    """Equal weights: as many effective points as there are."""
+    found = population.Population(None, torch.zeros(n, dtype=torch.float64), None, 0.5, power)
+    notes = delayed._shortfall(found, delayed.DEFAULTS | {"n_effective": 3000})
+    assert len(notes) == told
+    assert not told or f"{n} effective points, to be 3000" in notes[0]
 
 
 def test_a_density_that_is_no_number_is_none():
@@ -261,7 +279,7 @@ def test_the_notes_hold_pareto_k_and_lost_modes(prepared):
     assert delayed.unseen(setup.target(problem), delayed.batched(problem.log_density), modes) == []  # not a mode of the truth
 
 
-@pytest.mark.parametrize(("shape", "verdict"), [(0.2, "may be used"), (2.0, "are not to be trusted")])
+@pytest.mark.parametrize(("shape", "verdict"), [(0.2, "no heavy tail"), (2.0, "a heavy tail: the posterior is wider")])
 def test_the_verdict_on_importance_weights(shape, verdict):
     """Weights e^(k x) of exponential x have a Pareto tail of shape k."""
     exponential = -torch.log(torch.rand(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))

@@ -72,11 +72,6 @@ def test_equal_and_absent_weights():
     assert np.exp(smoothed[:5]) == pytest.approx(0, abs=1e-300)
 
 
-def test_effective_per_second_is_of_the_slowest():
-    found = diagnostics.Diagnostics(np.ones(2), np.array([100.0, 40.0]), np.ones(2))
-    assert diagnostics.effective_per_second(found, 8.0) == 5
-
-
 def test_importing_prints_no_warning():
     done = subprocess.run(
         [sys.executable, "-c", "import galmass.inference.diagnostics"], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}

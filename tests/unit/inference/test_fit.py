@@ -6,7 +6,7 @@ import torch
 from conftest import GALAXY, PRIORS, TRUTH, setup_of
 
 from galmass.errors import InputError
-from galmass.inference import assembly, delayed, fit, optimise
+from galmass.inference import assembly, delayed, diagnostics, fit, optimise, sampling
 
 torch.set_num_threads(1)
 # a rotation curve of one shape: what is left is found in a second
@@ -22,9 +22,9 @@ SEED = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """So few points that the surrogate's posterior is found in seconds."""
+    """As few points as the surrogate's posterior is found from: with half of them fewer are effective than a mixture needs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delayed, "DEFAULTS", delayed.DEFAULTS | {"n_rounds": 4, "n_points": 500, "n_effective": 300, "n_components": 8, "n_pilot": 24})
+        patch.setattr(delayed, "DEFAULTS", delayed.DEFAULTS | {"n_rounds": 4, "n_points": 1000, "n_effective": 300, "n_components": 8, "n_pilot": 24})
         yield
 
 
@@ -64,6 +64,16 @@ def test_summary_of_every_parameter(short):
     assert drawn.prior.shape == (fit.N_PRIOR, posterior.n)
     assert summary["log_posterior"] == pytest.approx(float(drawn.log_prob.max()))
     assert summary["n_data"] == len(posterior.used)
+
+
+def test_convergence_is_of_the_parameters_that_are_told(short):
+    """Of log_sigma_break, too, whose coordinate is the surface density at the pivot."""
+    _, posterior, drawn, summary = short
+    assert "log_sigma_break" in posterior.names
+    found = diagnostics.diagnose(drawn.chains)
+    for key, expected in (("r_hat", found.r_hat), ("ess_bulk", found.bulk_ess), ("ess_tail", found.tail_ess)):
+        assert [of[key] for of in summary["parameters"].values()] == pytest.approx(expected.tolist()), key
+    assert summary["r_hat"] == pytest.approx(found.r_hat.max())
 
 
 def test_best_draw_has_the_density_that_is_told(short):
@@ -125,3 +135,34 @@ def test_emission_beyond_the_image_is_refused(gridded, tmp_path):
     with pytest.raises(InputError, match="of the flux lies outside the image"):
         _fit(gridded, tmp_path, large, scouts=8)
     assert PRIORS["scale_length"]["kind"] == "log_uniform"  # of the galaxy alone
+
+
+def test_a_position_angle_to_the_north_has_a_median_and_intervals(gridded, monkeypatch, tmp_path):
+    """Draws of 0 +- 0.3 deg under a prior of a whole turn, half of the chains begun a turn away: chains are given, the rest is the fit's."""
+    galaxy = {**GALAXY, "priors": SHAPE}
+    posterior = assembly.assemble(setup_of(galaxy=galaxy), gridded)
+    i, draws = posterior.names.index("position_angle"), torch.Generator().manual_seed(1)
+    z = posterior.parameters.coordinates(torch.tensor([TRUTH[name] for name in posterior.names], dtype=torch.float64))
+    z = z + 1e-3 * torch.randn(4, 500, posterior.n, dtype=torch.float64, generator=draws)
+    z[..., i] = torch.deg2rad(-180.0 + 0.3 * torch.randn(4, 500, dtype=torch.float64, generator=draws))
+    z[2:, :, i] += 2 * torch.pi
+    found = diagnostics.diagnose(posterior.reported(z))
+    result = sampling.Result(z, -torch.arange(2000.0).reshape(4, 500), 0.8, "delayed", True, [], found, 2000, 1.0)
+    mode = {"z": z[0, 0].tolist(), "x": dict(zip(posterior.names, posterior.parameters.physical(z[0, 0]).tolist(), strict=True))}
+    monkeypatch.setattr(fit, "_modes", lambda *_: [{**mode, "log_posterior": 0.0, "converged": True}])
+    monkeypatch.setattr(sampling, "run", lambda *_: result)
+    drawn, summary = fit.fit(posterior, gridded, galaxy, FITTING, SEED, tmp_path, {}, "north")
+    angle = summary["parameters"]["position_angle"]
+    assert abs(angle["median"] - 360 * round(angle["median"] / 360)) < 0.05  # 0.3 deg / sqrt(2000), six times
+    assert 0 <= angle["median"] < 360
+    for key, sigma in (("interval_68", 0.994), ("interval_95", 1.96), ("interval_997", 2.97)):
+        low, high = angle[key]
+        assert high - low == pytest.approx(2 * sigma * 0.3, rel=0.15)  # the outermost quantile rests on three draws a side
+        assert low < angle["median"] < high
+    assert angle["r_hat"] < 1.02
+    assert angle["ess_bulk"] > 1000
+    assert abs(angle["best"] - angle["median"]) < 1.5
+    assert abs(summary["modes"][0]["x"]["position_angle"] - angle["median"]) < 1.5
+    assert float(np.ptp(drawn.chains[..., i])) < 3
+    assert abs(np.median(drawn.prior[:, i]) - angle["median"]) < 15  # uniform over a turn: 104 deg / sqrt(4000) is 1.6, of a median twice that
+    assert abs(drawn.prior[:, i] - angle["median"]).max() < 181

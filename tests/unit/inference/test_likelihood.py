@@ -1,14 +1,19 @@
 """The log posterior of a small galaxy: derivatives, halves, curvature, and what the data know."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import GALAXY, PRIORS, TRUTH, observe, setup_of
 
 from galmass import stores
 from galmass.errors import InputError
 from galmass.inference import assembly, fisher, likelihood
 from galmass.visibilities import gridding
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_names_units_and_priors_go_together(posterior):
@@ -34,7 +39,7 @@ def test_truth_is_likely_and_its_residuals_are_noise(posterior, truth):
 def test_gradient_against_differences(posterior, truth):
     z = posterior.parameters.coordinates(truth + torch.tensor([0.01] * len(truth), dtype=torch.float64)).requires_grad_()
     posterior.log_density(z).backward()
-    step = 1e-4
+    step = 1e-5  # so short that hardly a point of the quadrature jumps
     # points of the quadrature and the spread of v_los in their share of a pixel are constants for the gradient: a fiftieth of a standard error
     tolerance = 0.02 * posterior.curvature(z.detach()).diagonal().sqrt()
     for i in range(len(z)):
@@ -71,6 +76,22 @@ def test_curvature_is_the_covariance_of_the_score(posterior, truth):
     # sqrt(2 / 2000) = 0.03 for entries of a diagonal of one, four of it, and 0.1 for sigma_gas, which bends within half a standard error
     assert float((found - expected).abs().max()) < 0.23
     assert float(found[place, place]) == pytest.approx(1, abs=0.13)
+
+
+@pytest.mark.parametrize("support", [1, 2])
+def test_correlated_cells_count_for_less(support, posterior, truth):
+    """The same visibilities by a wide kernel: four times the cells a visibility, and no more information."""
+    wide = observe(support=support)
+    found = assembly.assemble(setup_of(), wide, dtype=torch.float64)
+    factor = wide.metadata["kernel"]["information_factor"]
+    cells = torch.view_as_real(torch.from_numpy(wide.std[wide.mask])).reshape(-1)[found.used]
+    torch.testing.assert_close(found.noise.std, cells * factor**0.5)
+    assert found.n_independent == wide.n_data == round(len(found.used) / factor)
+    square = found.noise.chi_squared(found.predict_at(truth))
+    # 30 % of the cells are filled, at random: fewer neighbours than the factor reckons with; 1.3 is what that leaves, 12 what an inverted factor gives
+    assert float(square.sum()) == pytest.approx(found.n_independent, rel=0.3)
+    sigma = [p.curvature(p.parameters.coordinates(truth)).inverse().diagonal()[p.names.index("flux")].sqrt() for p in (posterior, found)]
+    assert 0.8 < float(sigma[1] / sigma[0]) < 1.6
 
 
 def test_spline_is_exact_around_a_black_hole_and_smooth_elsewhere():
@@ -116,6 +137,24 @@ def test_priors_of_a_galaxy_come_first(gridded):
     found = assembly.assemble(setup_of(galaxy={"priors": {"inclination": {"kind": "fixed", "value": 60.0}}}), gridded)
     assert "inclination" not in found.names
     assert found.parameters.fixed["inclination"] == 60.0
+
+
+@pytest.mark.parametrize("mass_model", ["nuker", "mge", "mge_without_innermost", "sersic", "core_sersic"])
+def test_every_mass_model_takes_the_priors_of_the_default_configuration(mass_model, gridded, tmp_path):
+    table = tmp_path / "mge.csv"
+    table.write_text("surface_brightness,sigma_arcsec,q_obs\n5000,0.5,0.8\n500,3.0,0.8\n")
+    default = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["fitting"]
+    found = assembly.assemble(setup_of(mass_model, fitting=default) | {"mge_table": str(table)}, gridded)
+    assert bool(torch.isfinite(found.log_prior(torch.zeros(found.n, dtype=torch.float64))))
+
+
+def test_priors_of_a_mass_model_and_the_likelihood_of_a_galaxy_replace_the_common_ones(gridded):
+    narrow = {"nuker": {"alpha": {"kind": "log_uniform", "low": 1.0, "high": 2.0}}}
+    found = assembly.assemble(setup_of(galaxy={"likelihood": "gaussian"}, fitting={"model_priors": narrow}), gridded)
+    assert found.parameters.ranges["alpha"] == (1.0, 2.0)
+    same = assembly.assemble(setup_of(fitting={"likelihood": "gaussian", "model_priors": narrow}), gridded)
+    z = torch.zeros(found.n, dtype=torch.float64)
+    assert float(found.log_likelihood(z)) == float(same.log_likelihood(z))
 
 
 def test_flux_that_short_baselines_do_not_show_is_said():

@@ -9,6 +9,8 @@ from scipy import stats
 
 from galmass.errors import InputError
 from galmass.inference import noise
+from galmass.visibilities import gridding
+from galmass.visibilities.io import Visibilities
 
 N = 40
 
@@ -92,6 +94,42 @@ def test_each_kind_takes_its_own_errors():
     assert bool(weighted.known.all())
     doubled, _ = cells("gaussian_x2")
     np.testing.assert_array_equal(doubled.std, 2 * scattered.std)
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_errors_of_correlated_cells_grow_by_the_root_of_the_factor(kind):
+    alone, _ = cells(kind)
+    subject, _ = cells(kind, information_factor=4.0)
+    np.testing.assert_array_equal(subject.std, 2 * alone.std)
+    assert (alone.n_independent, subject.n_independent) == (5, 1.25)
+    replica = subject.replicate(torch.zeros(5, dtype=torch.float64), np.random.default_rng(1))
+    assert replica.n_independent == 1.25
+    with pytest.raises(InputError, match=r"information_factor is 0\.5"):
+        cells(kind, information_factor=0.5)
+
+
+@pytest.mark.parametrize(("support", "kind"), [(1, "gaussian"), (2, "gaussian"), (3, "gaussian"), (3, "student_t")])
+def test_an_amplitude_errs_by_its_sigma_whatever_the_kernel(support, kind):
+    """What is the same all over the uv plane, fitted to 300 channels of noise about it."""
+    rng, size, n_chan = np.random.default_rng(11), 30, 300
+    half = size / 2 - 2
+    u, v = rng.uniform(-half, half, (2, 10_000))
+    vis = 1 + rng.normal(size=(n_chan, len(u))) + 1j * rng.normal(size=(n_chan, len(u)))
+    scale = size * 0.5 * gridding.ARCSEC
+    weight = np.ones(vis.shape)
+    data = Visibilities(u / scale, v / scale, vis, weight, weight == 0, 1e11 + 1e7 * np.arange(n_chan), {})
+    found = gridding.grid(data, size, 0.5, support)
+    kernel, mask = found.metadata["kernel"], found.mask
+    fields = (values[mask] for values in (found.mean, found.std, found.propagated, found.count))
+    subject, used = noise.of_cells(kind, *fields, kernel["min_effective"], np.broadcast_to(found.real_only, mask.shape)[mask], kernel["information_factor"])
+    channel = torch.from_numpy(np.repeat(np.nonzero(mask)[0], 2))[used]
+    ones = torch.view_as_real(torch.ones(int(mask.sum()), dtype=torch.complex128)).reshape(-1)[used]
+    score, information = (torch.bincount(channel, ones * x) for x in subject.score_and_weights(ones))
+    # the rms of 300 numbers is known to 4 %; cells at the rim have fewer neighbours, so that the factor is too large by 10 %, its root by half
+    assert float((score / information.sqrt()).square().mean().sqrt()) == pytest.approx(1, abs=0.15)
+    square = subject.chi_squared(ones)
+    assert float(square.sum()) == pytest.approx(subject.n_independent, rel=0.02)
+    assert found.n_data == round(subject.n_independent)
 
 
 def test_unknown_counts_refuse_students_t_and_name_the_key():

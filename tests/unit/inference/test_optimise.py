@@ -210,3 +210,42 @@ def test_a_climb_ends_where_it_meets_a_known_mode():
     met = _climb(_rosenbrock(), [-1.5, 2.0], tolerance=1e-8, known=[known])
     assert not met.converged
     assert optimise.distance(met, known) < optimise.SAME
+
+
+class Angle(Problem):
+    """Data of unit errors see (20 cos a, 20 sin a) and b, at the direction a = pi where the coordinate begins anew; z[0] is the angle."""
+
+    periodic = (0,)
+
+    def __init__(self):
+        super().__init__(lambda a, b: torch.stack([20 * torch.cos(a), 20 * torch.sin(a), b], -1), [-20.0, 0.0, 1.0])
+
+    def log_prior(self, z):
+        return -0.5 * (z[..., 1] / self.width).square() + 0 * z[..., 0]
+
+
+def test_one_place_a_turn_apart_is_one_mode():
+    modes = optimise.search(Angle(), _scouts(32, 2, math.pi), n_starts=6, tolerance=1e-6)
+    assert len(modes) == 1
+    assert float(modes[0].z[0].cos()) == pytest.approx(-1, abs=1e-8)
+
+
+def test_scouts_on_either_side_of_the_edge_of_a_turn_are_close():
+    scouts = torch.tensor([[3.1, 0.0], [-3.1, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    values = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+    assert optimise.apart(scouts, values, 3, (0,)) == [0, 2]
+    assert optimise.apart(scouts, values, 3) == [0, 1, 2]
+
+
+def test_modes_lie_within_half_a_turn_of_the_best():
+    """Where the surrogate, which knows no turns, is asked about them."""
+    best, other, same = ([3.1, 0.0], [-3.1, 5.0], [3.1 - 2 * math.pi, 0.1])
+    modes = [
+        optimise.Mode(torch.tensor(z, dtype=torch.float64), p, 4 * torch.eye(2, dtype=torch.float64), 0.0, 1, True, periodic=(0,))
+        for z, p in ((best, 3.0), (other, 2.0), (same, 1.0))
+    ]
+    found = optimise.distinct(modes)
+    assert len(found) == 2
+    torch.testing.assert_close(found[1].z, torch.tensor([-3.1 + 2 * math.pi, 5.0], dtype=torch.float64))
+    assert found[1].distance == pytest.approx(2 * math.hypot(2 * math.pi - 6.2, 5))
+    assert torch.equal(found[0].z, modes[0].z)

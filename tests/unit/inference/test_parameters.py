@@ -8,7 +8,7 @@ import torch
 from scipy import integrate, stats
 
 from galmass.errors import InputError
-from galmass.inference import parameters
+from galmass.inference import priors
 from galmass.inference.parameters import Parameters
 from galmass.profiles import nuker, sersic
 
@@ -60,6 +60,11 @@ def _all(pivot=50.0):
     return Parameters.from_config(PRIORS, list(PRIORS), UNITS, pivot)
 
 
+def _log_density(p, x):
+    """Of the prior in physical values (..., n): the product of its parts."""
+    return sum(prior.log_density(v) for prior, v in zip(p.priors.values(), x.unbind(-1), strict=True))
+
+
 def _draws(p, n=64, seed=3):
     return p.sample(torch.Generator().manual_seed(seed), n)
 
@@ -75,7 +80,7 @@ def test_density_integrates_to_one_in_both_coordinates(case):
     low, high = (-math.pi, math.pi) if prior.periodic else (-40.0, 40.0)  # exp(-40) is left outside
     assert integrate.quad(density(p.log_prior), low, high, points=[0.0], limit=200)[0] == pytest.approx(1, abs=1e-8)  # that of quad
     low, high = max(prior.low, -10.0), min(prior.high, 400.0 if prior.periodic else 92.0)
-    assert integrate.quad(density(p.log_prior_physical), low, high, points=[min(low + 1, high)], limit=400)[0] == pytest.approx(1, abs=1e-7)
+    assert integrate.quad(density(lambda x: _log_density(p, x)), low, high, points=[min(low + 1, high)], limit=400)[0] == pytest.approx(1, abs=1e-7)
 
 
 @pytest.mark.parametrize("case", DECLARED)
@@ -94,7 +99,7 @@ def test_one_jacobian_between_both_densities(case):
     p = _one(case)
     z = _draws(p, 200)
     slope = torch.func.vmap(torch.func.grad(lambda v: p.physical(v[None])[0]))(z[:, 0])
-    expected = p.log_prior_physical(p.physical(z)) + torch.log(slope.abs())
+    expected = _log_density(p, p.physical(z)) + torch.log(slope.abs())
     torch.testing.assert_close(p.log_prior(z), expected, rtol=0, atol=1e-9)  # rounding, where the share of a tail is 1e-4
 
 
@@ -103,7 +108,7 @@ def test_one_jacobian_of_all_parameters(pivot):
     p = _all(pivot)
     z = _draws(p)
     volume = torch.linalg.slogdet(torch.func.vmap(torch.func.jacfwd(p.physical))(z))[1]
-    torch.testing.assert_close(p.log_prior(z), p.log_prior_physical(p.physical(z)) + volume, rtol=0, atol=1e-9)
+    torch.testing.assert_close(p.log_prior(z), _log_density(p, p.physical(z)) + volume, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("pivot", [None, 50.0])
@@ -178,7 +183,7 @@ def test_batches_vmap_and_dtype():
         torch.testing.assert_close(torch.func.vmap(f)(z), batched)
         torch.testing.assert_close(f(z.reshape(3, 4, -1)).reshape(batched.shape), batched)
         assert f(z.float()).dtype == torch.float64
-    torch.testing.assert_close(p.log_prior_physical(p.physical(z).reshape(3, 4, -1)), p.log_prior_physical(p.physical(z)).reshape(3, 4))
+    torch.testing.assert_close(_log_density(p, p.physical(z).reshape(3, 4, -1)), _log_density(p, p.physical(z)).reshape(3, 4))
     assert torch.func.vmap(torch.func.grad(p.log_prior))(z).isfinite().all()
 
 
@@ -259,7 +264,7 @@ def test_unconstrained_parameters_are_named():
         ({"kind": "unifrom", "low": 0, "high": 1}, "priors.x: kind is 'unifrom'.*uniform, log_uniform"),
         ({"low": 0, "high": 1}, "kind is None"),
         (3.0, "kind is 3.0"),
-        ({"kind": "uniform", "low": 0, "hi": 1}, "priors.x.hi = 1 is no key of kind uniform .low, high."),
+        ({"kind": "uniform", "low": 0, "hi": 1}, "priors.x.hi = 1 is no key of a prior .high, low, mean, sd, value."),
         ({"kind": "uniform", "low": 0}, "priors.x.high is missing"),
         ({"kind": "uniform", "low": 2, "high": 1}, "priors.x.low is 2.0; it must be below high .1."),
         ({"kind": "uniform", "low": 1, "high": 1}, "take {kind: fixed, value: 1}"),
@@ -296,7 +301,7 @@ def test_other_errors():
     with pytest.raises(InputError, match="r_break is nan"):
         p.coordinates(x)
     x[1, p.names.index("r_break")] = 3000.0
-    assert p.log_prior_physical(x).isinf().tolist() == [False, True, False]
+    assert _log_density(p, x).isinf().tolist() == [False, True, False]
 
 
 def test_repeated_names_are_one_and_other_priors_are_left_out():
@@ -315,4 +320,45 @@ def test_values_on_a_wall_have_coordinates():
 def test_nothing_but_fixed():
     p = Parameters.from_config({"x": {"kind": "fixed", "value": 2}}, ["x"], {})
     assert p.n == 0
-    assert float(parameters.prior("x", {"kind": "fixed", "value": 2})) == 2.0
+    assert float(priors.prior("x", {"kind": "fixed", "value": 2})) == 2.0
+
+
+def test_an_overlay_that_changes_the_kind_leaves_keys_of_the_old_one_behind():
+    """Snakemake merges tables: a fixed value stays beside the limits that replace it."""
+    merged = priors.prior("q_intr", {"kind": "uniform", "value": 0.7, "low": 0.2, "high": 1.0})
+    assert (merged.low, merged.high) == (0.2, 1.0)
+
+
+def _turns(angle, n=2000, width=0.3, low=0.0):
+    """Draws (4, n / 4, 1) of an angle as `physical` gives them, within the turn from `low`; their parameters, and what they are without a wrap."""
+    p = Parameters.from_config({"x": {"kind": "uniform", "low": low, "high": low + 360.0}}, ["x"], {"x": "deg"})
+    straight = angle + width * torch.randn(4, n // 4, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    return p, p.physical(p.coordinates(straight)), straight
+
+
+@pytest.mark.parametrize(("angle", "low"), [(0.05, 0.0), (359.9, 0.0), (180.0, -180.0), (90.0, 0.0)])
+def test_an_angle_at_the_edge_of_its_turn_is_continuous(angle, low):
+    p, wrapped, straight = _turns(angle, low=low)
+    found = p.unwrapped(wrapped)
+    torch.testing.assert_close((found - found.mean()).sort(1).values, (straight - straight.mean()).sort(1).values, rtol=0, atol=1e-11)
+    assert low <= float(found.quantile(0.5)) < low + 360
+    assert float((found - wrapped).remainder(360).abs().max()) == 0  # whole turns, no rounding
+
+
+def test_others_lie_about_the_same_direction():
+    p, wrapped, _ = _turns(0.05)
+    prior = p.physical(_draws(p, 4000))
+    assert float(prior.max()) > 359
+    turned = p.unwrapped(prior, wrapped)
+    middle = float(p.unwrapped(wrapped).quantile(0.5))
+    assert float(turned.min()) == pytest.approx(middle - 180, abs=1)  # 4000 draws of 360 deg, and a mean known to 0.01
+    assert float(turned.max()) == pytest.approx(middle + 180, abs=1)
+    assert p.unwrapped(torch.tensor([359.9], dtype=torch.float64), wrapped) == pytest.approx(-0.1)
+
+
+def test_what_is_no_whole_turn_is_left_as_it_is():
+    p = _all()
+    x = p.physical(_draws(p))
+    where = [i for i, name in enumerate(p.names) if i not in p.periodic]
+    assert torch.equal(p.unwrapped(x)[:, where], x[:, where])
+    assert [p.names[i] for i in p.periodic] == [name for name, prior in p.priors.items() if prior.periodic]

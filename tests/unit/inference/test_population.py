@@ -9,7 +9,7 @@ from conftest import Bowl
 from scipy import optimize
 
 from galmass.errors import InputError
-from galmass.inference import delayed, mixture, population, surrogate
+from galmass.inference import conditional, delayed, mixture, population, surrogate
 from galmass.inference.conditional import Target
 from galmass.inference.straight import Deviates
 
@@ -84,6 +84,18 @@ def test_a_resample_has_the_weighted_moments():
     error = math.sqrt(1 / 4000 + 1 / OPTIONS["n_effective"])
     assert float(some.mean(0).abs().max()) < 4 * error
     assert float((some.std(0) - 1).abs().max()) < 4 * error / math.sqrt(2)
+
+
+def test_different_points_are_none_drawn_twice():
+    """Two points of nearly all the weight, 40 of hardly any, 8 of none."""
+    z = torch.arange(50, dtype=torch.float64)[:, None]
+    weights = torch.cat([torch.full((2,), 0.49), torch.full((40,), 0.02 / 40), torch.zeros(8)]).double()
+    found = population.Population(conditional.Points(z, z, z[:, 0], z[:, 0]), weights.log(), None, 0.1, 1.0)
+    assert len(set(found.resampled(20, _generator()).z.flatten().tolist())) < 10
+    some = found.different(20, _generator()).z.flatten().tolist()
+    assert len(set(some)) == 20
+    assert {0.0, 1.0} <= set(some)
+    assert sorted(found.different(96, _generator()).z.flatten().tolist()) == list(range(42))
 
 
 def test_where_there_is_no_summary_it_takes_no_part():

@@ -40,6 +40,12 @@ def test_arviz_reads_it(drawn, tmp_path):
     np.testing.assert_array_equal(data.posterior["log_m_bh"], drawn.chains[..., 0])
 
 
+def test_a_truth_a_turn_away_is_shown_beside_the_draws(drawn):
+    known = {"inclination": 359.5, "other": 1.0}
+    assert drawn.beside(known) == [None, pytest.approx(-0.5)]
+    assert drawn.beside({"log_m_bh": 700.0, "inclination": 60.0}) == [700.0, 60.0]
+
+
 def test_broken_file_is_named(tmp_path):
     (tmp_path / "posterior.nc").write_bytes(b"no netCDF")
     with pytest.raises(InputError, match=r"posterior\.nc is no readable posterior"):

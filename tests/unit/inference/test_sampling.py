@@ -2,13 +2,15 @@
 
 import functools
 import math
+import re
 
 import pytest
 import torch
 from conftest import Bowl
 
 from galmass.errors import InputError
-from galmass.inference import sampling
+from galmass.inference import delayed, sampling
+from galmass.inference.diagnostics import diagnose
 
 torch.set_num_threads(1)
 Gentle = functools.partial(Bowl, (0.2, 0.2, 10.0))  # bent little within its widths: mala and hmc mix in seconds
@@ -39,21 +41,31 @@ def test_it_stops_converged_with_the_right_moments(sampler, options, tmp_path):
 SHORT = {"target_ess": 60, "max_r_hat": 1.3, "n_warmup": 30, "checkpoint_seconds": 0}
 
 
+class Reporting(Bowl):
+    """Tells its summary."""
+
+    def __init__(self):
+        super().__init__((0.2, 0.2, 10.0))
+
+    def reported(self, z):
+        return self.summary(z)
+
+
 @pytest.fixture(scope="module", params=["delayed", "mala", "hmc"])
 def whole(request, tmp_path_factory):
     """A run that nothing interrupts, kept at every step."""
-    problem, options = Gentle(), (SMALL if request.param == "delayed" else COMMON) | SHORT
+    problem, options = Reporting(), (SMALL if request.param == "delayed" else COMMON) | SHORT
     return request.param, options, _run(tmp_path_factory.mktemp("whole"), request.param, problem, options), problem
 
 
 @pytest.mark.parametrize("share", [0.4, 0.8])
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(whole, share, tmp_path):
     sampler, options, expected, problem = whole
-    interrupted = Gentle()
+    interrupted = Reporting()
     interrupted.last = int(share * problem.calls)
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, sampler, interrupted, options)
-    rest = Gentle()
+    rest = Reporting()
     resumed = _run(tmp_path, sampler, rest, options)
     assert rest.calls < 0.7 * problem.calls
     assert torch.equal(resumed.z, expected.z)
@@ -92,6 +104,53 @@ def test_a_surrogate_of_the_wrong_place_falls_back_and_says_so(tmp_path):
     assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
 
 
+@pytest.fixture
+def stuck(monkeypatch):
+    """Inner chains that stay where they are, but the first `n`."""
+
+    def most(n):
+        kernel = delayed.Setup.kernel
+
+        def walk(points, generator, inner):
+            there = inner(points, generator)
+            return points.replaced(there, torch.arange(len(points.z)) < n)
+
+        monkeypatch.setattr(delayed.Setup, "kernel", lambda self, problem: functools.partial(walk, inner=kernel(self, problem)))
+
+    return most
+
+
+@pytest.mark.parametrize(("n", "share"), [(2, "25%"), (0, "0%")])
+def test_inner_chains_that_stay_count_for_no_acceptance(stuck, n, share, tmp_path):
+    """Three quarters propose where they are, which is always accepted; what moves, by a surrogate of the wrong place, is not."""
+    stuck(n)
+    result = _run(tmp_path, problem=Gentle(fault=4.0))
+    assert result.sampler == "mala"
+    assert any(note.startswith(f"{share} of the inner chains moved") for note in result.notes)
+
+
+def test_acceptance_and_share_of_what_moved(stuck, tmp_path):
+    free = _run(tmp_path / "free", problem=Gentle(fault=0.6), options=SMALL | {"max_steps": 60})
+    assert 0.3 < free.acceptance < 0.8
+    assert not any("inner chains moved" in note for note in free.notes)
+    stuck(4)
+    result = _run(tmp_path / "stuck", problem=Gentle(fault=0.6), options=SMALL | {"max_steps": 60})
+    assert any(re.match("(4[5-9]|50)% of the inner chains moved", note) for note in result.notes)  # half, and few of these stay by themselves
+    assert result.sampler == "delayed"
+    assert result.acceptance == pytest.approx(free.acceptance, abs=0.1)  # 240 proposals each: 0.03
+
+
+def test_a_surrogate_known_from_few_points_is_not_begun_from(tmp_path):
+    """150 points are never 200 effective ones."""
+    result = _run(tmp_path, options=SMALL | {"n_rounds": 1, "n_points": 150})
+    assert result.sampler == "mala"
+    assert any("after 1 rounds" in note and "effective points, to be 500" in note for note in result.notes)
+    assert any("copies of a few points" in note for note in result.notes)
+    assert result.converged
+    s = Gentle().normal(result.z).reshape(-1, 3)
+    assert (s.mean(0).abs() < 4 / math.sqrt(300)).all()
+
+
 def test_a_fallback_resumes_too(tmp_path):
     options = SMALL | {"checkpoint_seconds": 0, "target_ess": 100, "n_warmup": 60}
     whole = Gentle(fault=4.0)
@@ -103,6 +162,38 @@ def test_a_fallback_resumes_too(tmp_path):
     resumed = _run(tmp_path / "parts", problem=Gentle(fault=4.0), options=options)
     assert torch.equal(resumed.z, expected.z)
     assert resumed.notes == expected.notes
+
+
+class Told(Bowl):
+    """What is told are normal deviates, the first of them a constant."""
+
+    def reported(self, z):
+        return torch.cat([torch.full_like(z[..., :1], 7.0), self.normal(z)[..., 1:]], -1)
+
+
+def test_what_is_told_has_to_converge(tmp_path):
+    """A parameter that is told and never moves has no R-hat, however well its coordinate mixes."""
+    problem = Told((0.2, 0.2, 10.0))
+    result = _run(tmp_path, problem=problem, options=SMALL | {"max_steps": 60})
+    assert not result.converged
+    assert result.diagnostics.bulk_ess[0] == 0
+    assert math.isnan(result.diagnostics.r_hat[0])
+    expected = diagnose(problem.normal(result.z))
+    assert result.diagnostics.bulk_ess[1:] == pytest.approx(expected.bulk_ess[1:])
+    assert result.diagnostics.tail_ess[1:] == pytest.approx(expected.tail_ess[1:])
+
+
+def test_limits_that_rest_on_few_samples_are_named(tmp_path):
+    few = _run(tmp_path / "few", options=SMALL | {"target_ess": 100, "max_r_hat": 1.3})
+    assert few.converged
+    assert few.diagnostics.tail_ess.min() < sampling.TAIL
+    notes = [note for note in few.notes if "tail ESS below 400" in note]
+    assert len(notes) == 1
+    for name, ess in zip(Gentle().names, few.diagnostics.tail_ess, strict=True):
+        assert (f"{name} ({ess:.0f})" in notes[0]) == (ess < sampling.TAIL)
+    many = _run(tmp_path / "many", options=SMALL | {"target_ess": 1500})
+    assert many.diagnostics.tail_ess.min() > sampling.TAIL
+    assert not any("tail ESS" in note for note in many.notes)
 
 
 @pytest.mark.parametrize(("limit", "value"), [("max_steps", 12), ("max_seconds", 0.0)])

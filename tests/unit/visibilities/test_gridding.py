@@ -1,6 +1,7 @@
 """Cells of the uv plane: a loop over cells, closed forms, Student's t, and input that cannot be used."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,15 @@ from galmass.visibilities.io import Visibilities
 
 N_PIX, CELL = 16, 0.5  # [arcsec]
 SCALE = N_PIX * CELL * ARCSEC  # cells per wavelength
+
+
+LIMIT = gridding.MOST_OUTSIDE
+
+
+@pytest.fixture(autouse=True)
+def _filled_to_the_rim(monkeypatch):
+    """Visibilities all over the small grid leave it at the Nyquist rows and columns; what too many of them do is tested alone."""
+    monkeypatch.setattr(gridding, "MOST_OUTSIDE", 1.0)
 
 
 def observation(u, v, vis, weight=None, flag=None, n_chan=1):
@@ -271,20 +281,50 @@ def test_baselines_may_differ_in_every_channel(monkeypatch):
         np.testing.assert_allclose(both.std[k], alone.std[0], atol=1e-13)
 
 
-def test_outside_is_counted_or_refused_with_the_remedy():
-    data = noise(2000, reach=10.0)
+def test_a_few_outside_are_counted(monkeypatch):
+    monkeypatch.setattr(gridding, "MOST_OUTSIDE", LIMIT)
+    data = noise(2000, reach=7.55)
     found = gridding.grid(data, N_PIX, CELL)
     half, u, v = N_PIX // 2, *(np.where(data.u < 0, -1, 1) * x * SCALE for x in (data.u, data.v))
     column, row = np.floor(u + 0.5), np.floor(v + 0.5)
     beyond = (column > half) | (np.abs(row) > half) | ((row == half) & (column % half != 0)) | ((column == half) & (row < 0))
     outside = 2 * beyond.sum()
+    assert 0 < outside <= 0.01 * 4000
     assert any(f"left out {outside} visibilities outside" in note for note in found.metadata["notes"])
-    wide = noise(2000, reach=30.0)
-    with pytest.raises(InputError, match="too large; cell_arcsec = ") as caught:
+
+
+@pytest.mark.parametrize("reach", [8.7, 30.0])
+def test_more_than_a_hundredth_outside_is_refused_with_the_sizes_that_fit(reach, monkeypatch):
+    monkeypatch.setattr(gridding, "MOST_OUTSIDE", LIMIT)
+    wide = noise(2000, reach=reach)
+    with pytest.raises(InputError, match=r"outside the uv grid.* grid\.cell_arcsec = ") as caught:
         gridding.grid(wide, N_PIX, CELL)
-    fits = float(str(caught.value).split("cell_arcsec = ")[1].split()[0])
-    assert gridding.grid(wide, N_PIX, fits).metadata["notes"] == ["before"]
-    assert gridding.grid(wide, N_PIX, 1.1 * fits).metadata["notes"] != ["before"]
+    fits, n_pix = (float(re.search(rf"grid\.{name} = ([\d.]+)", str(caught.value))[1]) for name in ("cell_arcsec", "n_pix"))
+    for size, cell in ((N_PIX, fits), (int(n_pix), N_PIX * CELL / n_pix)):
+        assert not any("left out" in note for note in gridding.grid(wide, size, cell).metadata["notes"])
+    with pytest.raises(InputError, match="outside the uv grid"):  # the corners of a square have enough of the longest
+        gridding.grid(wide, N_PIX, 1.1 * fits)
+
+
+def test_thin_cells_are_told_and_warned_of_where_weights_are_wrong():
+    thin, full = (gridding.grid(noise(n, reach=7.0), N_PIX, CELL) for n in (400, 20_000))
+    assert thin.thin_share == np.mean(thin.count[thin.mask] < 5) > 0.1
+    assert f"{thin.thin_share:.1%} of the cells hold fewer than 5 effective visibilities" in thin.metadata["notes"][-1]
+    assert full.metadata["notes"] == ["before"]
+    wrong = {"checked": True, "ratio": 1.2, "rescaled": False}
+    (said,) = gridding.warn_of_thin_cells(thin, wrong)
+    assert said.startswith("warning")
+    assert "scatter over weights is 1.200" in said
+    assert "channels.rescale_weights: true" in said
+    for gridded, weights in (
+        (full, wrong),
+        (thin, wrong | {"ratio": 1.05}),
+        (thin, wrong | {"rescaled": True}),
+        (thin, {"checked": False, "because": "-"}),
+        (gridding.from_gridded(as_file(thin)), wrong),
+    ):
+        assert gridding.warn_of_thin_cells(gridded, weights) == []
+    assert gridding.warn_of_thin_cells(thin, wrong | {"ratio": 0.8})
 
 
 @pytest.mark.parametrize(
@@ -423,6 +463,22 @@ def test_either_kind_of_visibilities():
     assert np.array_equal(gridding.of_visibilities(as_file(found), N_PIX, CELL, support=1).std, found.std)
     with pytest.raises(InputError, match=r"a field of 8 arcsec, .* is 16; set cell_arcsec to 0.5"):
         gridding.of_visibilities(as_file(found), N_PIX, 2 * CELL)
+
+
+def test_a_kernel_that_is_not_the_files_is_refused_or_noted():
+    data = as_file(gridding.grid(noise(2000, reach=6.0), N_PIX, CELL))
+    kernel = {"window": "kaiser_bessel", "window_m": 3, "window_beta": 4.0}
+    told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []})
+    with pytest.raises(InputError, match=r"grid\.support is 1, .* a kernel 3 uv cells wide; set it to that"):
+        gridding.of_visibilities(told, None, None, support=1, beta=2.0, min_effective=5)
+    found = gridding.of_visibilities(told, None, None, support=3, beta=2.0, min_effective=5)
+    assert found.metadata["kernel"]["support"] == 3
+    assert found.metadata["notes"][-2:] == [
+        "the file's kernel is 3 uv cells wide; without counts in the file grid.min_effective is not used",
+        "the file's kernel has beta = 4.0; grid.beta = 2.0 was not used",
+    ]
+    silent = gridding.of_visibilities(data, None, None, support=1, beta=2.0, min_effective=5)
+    assert silent.metadata["notes"][-1] == "the file does not tell its kernel: grid.support, beta and min_effective (1, 2.0, 5) were not used"
 
 
 def test_what_is_no_grid_is_refused():

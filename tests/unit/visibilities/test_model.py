@@ -222,19 +222,6 @@ def test_gradients_are_the_slopes_and_those_of_plain_torch(options):
         assert of_g[k] == pytest.approx(float(slope), rel=1e-4, abs=1e-6 * float(of_g.abs().max())), of.disc.names[k]
 
 
-def test_jacobian_holds_the_gradients():
-    of, v_c, g = _model(cells=_some_cells(), dish=12.0), _curve(), _geometry()
-    basis = torch.stack([torch.ones_like(v_c), torch.as_tensor(np.sin(RADIUS))], dim=1)
-    visibilities, jacobian = of.jacobian(v_c, g, basis)
-    assert torch.equal(visibilities, of(v_c, g))
-    assert not jacobian.requires_grad
-    of_v, of_g = _gradients(of, None, v_c, g)
-    weight = torch.autograd.functional.jacobian(_loss, visibilities).conj()
-    found = (jacobian * weight[:, None]).real.sum(0)
-    np.testing.assert_allclose(found[:2], basis.T @ of_v, rtol=1e-9)
-    np.testing.assert_allclose(found[2:], of_g, rtol=1e-9, atol=1e-9 * float(of_g.abs().max()))
-
-
 def test_blocks_do_not_matter(monkeypatch):
     cells = _some_cells()
     cells[4:7] = False  # channels without data

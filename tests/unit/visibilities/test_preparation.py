@@ -126,10 +126,51 @@ def test_weights_are_rescaled_where_that_is_asked_for(capsys):
     assert "warning" not in capsys.readouterr().out
 
 
+def test_correlated_channels_are_warned_of_and_averages_lessen_it(capsys):
+    plain = simulated()
+    smooth = dataclasses.replace(plain, vis=(plain.vis + 0.5 * np.roll(plain.vis, 1, 0) + 0.5 * np.roll(plain.vis, -1, 0)) / 1.5**0.5)
+    _, _, weights = preparation.prepare(plain, galaxy())
+    # 20 * 700 numbers: 1.4 %, four of it
+    np.testing.assert_allclose(weights["channel_correlation"]["value"], 0, atol=0.06)
+    assert weights["channel_correlation"]["noise"] == "cells"
+    assert "warning" not in capsys.readouterr().out
+    _, _, weights = preparation.prepare(smooth, galaxy())
+    np.testing.assert_allclose(weights["channel_correlation"]["value"], 2 / 3, atol=0.06)
+    said = capsys.readouterr().out
+    assert "adjacent channels is correlated by 0." in said
+    assert "channels.average of 2 or more" in said
+    _, _, averaged = preparation.prepare(smooth, galaxy(average=4))
+    # means of 4 channels: (2/3 + 2 * 1/6) / (4 + 6 * 2/3 + 4 * 1/6) = 0.115; 4 * 700 numbers: 3 %, four of it
+    np.testing.assert_allclose(averaged["channel_correlation"]["value"], 0.115, atol=0.12)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (
+            {"rest_frequency_hz": 345.796e9},
+            r"rest_frequency_hz is 2\.30538e\+11 Hz, and the file says 3\.45796e\+11 Hz; .*observation\.options\.rest_frequency_hz",
+        ),
+        ({"rest_frequency_hz": REST * 1.00011}, "rest_frequency_hz"),
+        ({"dish_diameter_m": 7.0}, r"dish_diameter_m is 12 m, and the file says 7 m; set it"),
+    ],
+)
+def test_a_file_of_another_line_or_dish_is_refused(metadata, message):
+    with pytest.raises(InputError, match=message):
+        preparation.prepare(simulated().noted(**metadata), galaxy() | {"dish_diameter_m": 12.0})
+
+
+@pytest.mark.parametrize("metadata", [{}, {"rest_frequency_hz": REST * 1.00009, "dish_diameter_m": 12.3}, {"dish_diameter_m": None}])
+def test_what_the_file_says_alike_or_not_at_all_is_taken_from_the_config(metadata):
+    found, _, _ = preparation.prepare(simulated().noted(**metadata), galaxy() | {"dish_diameter_m": 12.0})
+    assert found.metadata["rest_frequency_hz"] == REST
+
+
 def test_gridded_visibilities_keep_their_errors():
     gridded = dataclasses.replace(simulated(ratio=2.0), std=np.full((21, N_VIS), 0.1 + 0.1j))
     found, rows, weights = preparation.prepare(gridded, galaxy(rescale_weights=True, velocity_range_kms=[1099.0, 1301.0]))
-    assert weights == {"checked": False, "because": "the visibilities came gridded"}
+    assert (weights["checked"], weights["because"]) == (False, "the visibilities came gridded")
+    assert weights["channel_correlation"]["value"] is None
     assert found.std.shape == found.vis.shape == (11, N_VIS)
     assert np.isnan([row["scatter_ratio"] for row in rows]).all()
     with pytest.raises(InputError, match="continuum is subtracted before gridding"):

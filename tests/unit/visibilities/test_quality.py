@@ -110,6 +110,58 @@ def test_visibilities_of_one_time_are_not_differenced():
     assert quality.check(paired).number.tolist() == [N_BASELINE * (N_TIME // 2 - 1)] * N_CHAN
 
 
+def _hanning(noise):
+    """Noise of channels on axis 0, smoothed by 1/4, 1/2, 1/4 around a ring."""
+    return (np.roll(noise, 1, 0) + 2 * noise + np.roll(noise, -1, 0)) / 4
+
+
+@pytest.mark.parametrize(("kernel", "expected"), [("none", 0.0), ("mean of two", 0.5), ("Hanning", 2 / 3)])
+@pytest.mark.parametrize("kind", ["times", "cells"])
+def test_correlation_of_channels_is_that_of_the_smoothing(kernel, expected, kind):
+    """250 000 numbers: 1.65 / 500 = 0.3 %, and successive differences share a visibility; the ring closes the band."""
+    seen = _simulated(2.0, smooth=kernel == "mean of two", signal=30 + 20j)
+    if kernel == "Hanning":
+        weight = np.broadcast_to(seen.weight[0], seen.weight.shape)
+        rng = np.random.default_rng(8)
+        vis = _hanning(rng.normal(size=weight.shape) + 1j * rng.normal(size=weight.shape)) / np.sqrt(weight) + 30
+        seen = dataclasses.replace(seen, vis=vis, weight=weight)
+    if kind == "cells":
+        u, v = np.random.default_rng(4).uniform(-1e5, 1e5, (2, seen.vis.shape[1]))
+        seen = dataclasses.replace(seen, u=u, v=v, time=None, baseline=None)
+    found = quality.channel_correlation(seen)
+    assert found.noise == kind
+    assert found.value == pytest.approx(expected, abs=0.02)
+    assert found.error < 0.005
+
+
+def test_correlation_sees_neither_the_line_nor_flagged_visibilities():
+    """A line whose visibilities change across the uv plane: line-free channels alone are looked at; flags leave the rest."""
+    seen = _simulated()
+    u, v = np.random.default_rng(4).uniform(-1e5, 1e5, (2, seen.vis.shape[1]))
+    line = np.isin(np.arange(N_CHAN), (2, 3))
+    flag = np.random.default_rng(5).random(seen.flag.shape) < 0.2
+    vis = np.where(flag, np.nan, seen.vis + 1e3 * np.exp(1e-4j * u) * line[:, None])
+    seen = dataclasses.replace(seen, u=u, v=v, vis=vis, weight=np.where(flag, 0, seen.weight), flag=flag, time=None, baseline=None)
+    assert quality.channel_correlation(seen, ~line).value == pytest.approx(0, abs=0.02)
+    assert quality.channel_correlation(seen).value > 0.05  # medians bear most of one pair of channels in seven
+
+
+def test_correlation_of_gridded_visibilities_needs_channels_without_line():
+    smooth = _simulated(smooth=True)
+    gridded = dataclasses.replace(smooth, std=np.sqrt(1 / smooth.weight) * (1 + 1j), time=None)
+    found = quality.channel_correlation(gridded, np.arange(N_CHAN) > 3)
+    assert (found.noise, found.value) == ("line-free channels", pytest.approx(0.5, abs=0.02))
+    with pytest.raises(InputError, match="0 numbers of noise in adjacent channels"):
+        quality.channel_correlation(gridded)
+
+
+def test_stated_error_of_a_correlation_is_the_spread_of_repetitions(monkeypatch):
+    monkeypatch.setattr(quality, "KEPT", 2**14)
+    found = [quality.channel_correlation(_simulated(seed=seed)) for seed in range(30)]
+    # 30 repetitions: 13 %, and channels share their noise with two others
+    np.testing.assert_allclose(np.std([one.value for one in found]), np.mean([one.error for one in found]), rtol=0.5)
+
+
 def test_flagged_visibilities_do_not_count():
     visibilities = _simulated(2.0)
     flag = np.random.default_rng(3).random(visibilities.flag.shape) < 0.2

@@ -249,15 +249,32 @@ def test_rotation_curve_is_that_of_the_direct_deprojection():
 
 
 def test_dispersion_and_channels_are_exact():
-    """A still cloud: the fractions of a Gaussian in neighbouring channels, all of it in all."""
+    """A still cloud: the fractions of a Gaussian in neighbouring channels, all of it in all; as narrow as a line at 1240 km/s is."""
     frequencies = REST_FREQUENCY * (1 - np.arange(1300, 1180, -10.0) / LIGHT)
     width = REST_FREQUENCY * 10 / LIGHT
     still = TRUTH | {"sigma_gas": 12.0, "flux": 1.0}
     found = [simulation.channel_fluxes(np.array([1242.0]), still, f, width, REST_FREQUENCY)[1] for f in frequencies]
     found = np.array([f[0] if len(f) else 0.0 for f in found])
     low = np.arange(1300, 1180, -10.0) - 5
-    expected = (stats.norm.cdf(low + 10, 1242, 12) - stats.norm.cdf(low, 1242, 12)) / 10
+    sigma = 12 * (1 - 1240 / LIGHT)
+    expected = (stats.norm.cdf(low + 10, 1242, sigma) - stats.norm.cdf(low, 1242, sigma)) / 10
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_a_receding_galaxy_is_seen_at_the_frequencies_of_its_clouds():
+    """A thin ring that turns at 300 km/s, at a redshift of 1 / 9: the extremes of frequency are those of 300 km/s at the redshifted line."""
+    radius = np.geomspace(1e-4, 300.0, 4000)
+    ring = TRUTH | {"v_sys": 0.1 * LIGHT, "inclination": 90.0, "ring_radius": 3.0, "ring_width": 0.01}
+    _, _, velocity = simulation.clouds(ring, radius, np.full(len(radius), 300.0), N, "gaussian_ring", "sobol", np.random.default_rng(6))
+    frequency = REST_FREQUENCY * (1 - velocity / LIGHT)
+    at_redshift = REST_FREQUENCY / (1 + 1 / 9)
+    np.testing.assert_allclose([frequency.min(), frequency.max()], at_redshift * (1 + np.array([-1, 1]) * 300 / LIGHT), rtol=1e-8)  # 2^15 azimuths
+    width = 4 * REST_FREQUENCY / LIGHT
+    still = ring | {"sigma_gas": 20.0, "flux": 1.0}
+    channels = at_redshift + width * np.arange(-40, 41)
+    line = np.array([simulation.channel_fluxes(np.array([ring["v_sys"]]), still, f, width, REST_FREQUENCY)[1].sum() for f in channels])
+    sigma = math.sqrt((line * (channels - at_redshift) ** 2).sum() / line.sum() - width**2 / 12)
+    assert sigma == pytest.approx(at_redshift * 20 / LIGHT, rel=1e-6)
 
 
 def test_primary_beam_of_the_dish():

@@ -3,7 +3,11 @@
 Sky: l east, m north [arcsec], pixel (iy, ix) of an even image at ``l = (ix - n_pix // 2) cell``, ``m = (iy - n_pix // 2) cell``. With the position angle
 PA of the receding side (east of north), inclination i and offsets (l_0, m_0) a point of the plane of the disc has
 
-    x = (l - l_0) sin PA + (m - m_0) cos PA,    y = [(l - l_0) cos PA - (m - m_0) sin PA] / cos i,    v_los = v_c(R) sin i x / R + v_sys.
+    x = (l - l_0) sin PA + (m - m_0) cos PA,    y = [(l - l_0) cos PA - (m - m_0) sin PA] / cos i,    v_los = v_c(R) sin i x / R.
+
+Velocities v_c and sigma_gas are those in the galaxy's frame; v_sys and the channels are radio velocities, ``c (1 - nu / nu_rest)``. Light of the galaxy
+comes at ``nu = nu_rest (1 - v_sys / c) (1 - v_los / c)``, to first order in v_los / c, so that the radio velocity is ``v_sys + (1 - v_sys / c) v_los``:
+what moves in the galaxy seems slower by 1 + z, and masses would come out low by its square without that factor.
 
 A pixel holds the flux that falls on its area, a channel the mean over its width: ``cube.sum() dv = flux``, less what lies outside the image or the band.
 Areas are integrated by Gauss-Legendre points, as many a pixel as the change of v_los and of the brightness across it asks for, channels by error functions.
@@ -54,7 +58,7 @@ class Points:
     height : (n_points,) tensor or None
         z in units of the scale height, of a thick disc.
     spread : (n_points,) tensor
-        Variance of v_los over the share of the pixel that a point stands for, to first order [km^2/s^2].
+        Variance of v_los over the share of the pixel that a point stands for, to first order [km^2/s^2], in the galaxy's frame.
     pixel : (n_points,) int64 tensor
         ``iy * n_pix + ix``.
     """
@@ -136,9 +140,9 @@ class DiscCube:
         g = self._named(geometry)
         x, y = _plane(points.l, points.m, g, points.height)
         radius = _radius(x, y, self.cell_arcsec)
-        velocity = self.speed(v_c, radius) * torch.sin(g["inclination"]) * (x / radius) + (g["v_sys"] - self.centre)
+        velocity = slowing(g) * self.speed(v_c, radius) * torch.sin(g["inclination"]) * (x / radius) + (g["v_sys"] - self.centre)
         weight = g["flux"] * points.area * self._brightness(radius, g)
-        sigma = torch.sqrt(g["sigma_gas"] ** 2 + points.spread)
+        sigma = slowing(g) * torch.sqrt(g["sigma_gas"] ** 2 + points.spread)
         cube = deposit(-velocity, weight, sigma, points.pixel, self.edges, self.n_pix**2, self.compiled)
         return cube.reshape(-1, self.n_pix, self.n_pix)
 
@@ -243,7 +247,7 @@ class DiscCube:
         steep = torch.minimum(torch.maximum(x / math.sqrt(2), y_in), y + reach_y)
         along_x = self._slopes(v_c, torch.maximum(x_in, reach_x / 4), y_in)[0].abs()
         along_y = self._slopes(v_c, torch.maximum(x, reach_x / 4), steep)[1].abs()
-        width = torch.sqrt(g["sigma_gas"] ** 2 + self.width.mean() ** 2 / 12) * VELOCITY_STEP
+        width = torch.sqrt(g["sigma_gas"] ** 2 + (self.width.mean() / slowing(g)) ** 2 / 12) * VELOCITY_STEP
         change = torch.sin(g["inclination"]).abs() / width * (along_x * x_of[:, None] + along_y * y_of[:, None])
         outwards = (y + reach_y) / torch.hypot(torch.maximum(x_in, reach_x / 4), y + reach_y)
         fading = (x_of[:, None] + y_of[:, None] * outwards) / (BRIGHTNESS_STEP * self.profile.scale(*self._shape(g)))
@@ -258,6 +262,11 @@ class DiscCube:
         v, further = self.speed(v_c, radius), self.speed(v_c, ratio * radius)
         angular, shear = v / radius, ((further - v) / math.log(ratio) - v) / radius
         return angular + shear * (x / radius) ** 2, shear * x * y / radius**2
+
+
+def slowing(g):
+    """Radio velocity over velocity in the frame of a galaxy, ``1 - v_sys / c = 1 / (1 + z)``, of a geometry by name."""
+    return 1 - g["v_sys"] / LIGHT
 
 
 def check_image(n_pix, cell_arcsec) -> None:

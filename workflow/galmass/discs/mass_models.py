@@ -22,9 +22,8 @@ from galmass.discs import velocity
 from galmass.errors import InputError
 from galmass.profiles import sersic
 from galmass.profiles.mge import observed_axial_ratio
-from galmass.units import G
+from galmass.units import PC_PER_ARCSEC, G
 
-PC_PER_ARCSEC = math.pi / 0.648  # at 1 Mpc
 Q_MIN = 0.05  # flattest Gaussian that is answered: the kernel is tabulated from here to 1
 N_Q = 12  # Chebyshev polynomials in ln q, in which the kernel is smooth: each takes a factor of 4 to 5 off the error
 OUTSIDE = 1e-6  # relative rounding of the walls of a box

@@ -7,6 +7,7 @@ from matplotlib.ticker import NullFormatter
 
 from galmass.figures import style
 from galmass.figures.visibilities import draw_beam, emission, largest_patches, sky, zoom
+from galmass.units import LIGHT
 
 _PARTS = {"total": "k", "stars": style.PERMUTED, "gas": "#009E73", "black_hole": style.ORIGINAL}
 _WORDS = {"total": "total", "stars": "stars", "gas": "gas", "black_hole": "black hole"}
@@ -259,7 +260,8 @@ def _circular(axis, arrays, checked) -> None:
     values = {**checked, **checked["best"]}
     arcsec = arrays["radius"] / checked["beam_pc"] * checked["beam_arcsec"]
     seen = arcsec > checked["beam_arcsec"]
-    projected = arrays["velocity_total"][[1, 5]][:, seen] * np.sin(np.radians(values["inclination"]))
+    slowing = 1 - values["v_sys"] / LIGHT  # from the galaxy's frame to radio velocities
+    projected = slowing * arrays["velocity_total"][[1, 5]][:, seen] * np.sin(np.radians(values["inclination"]))
     for side in (1, -1):
         label = "circular velocity, 95 %" if side > 0 else None
         axis.fill_between(side * arcsec[seen], *(values["v_sys"] + side * projected), color=style.PERMUTED, lw=1, label=label)

@@ -27,7 +27,8 @@ def log_likelihood(setup) -> Posterior:
     Parameters
     ----------
     setup : path or mapping
-        Folder of a fit (results/<galaxy>/fit/<mass model>), or what its setup.json holds.
+        Folder of a fit (results/<galaxy>/fit/<mass model>), or what `read_setup` makes of its setup.json: that file names others relative to
+        itself, a mapping relative to the working directory.
 
     Examples
     --------
@@ -77,13 +78,13 @@ def assemble(setup: Mapping, gridded, device="cpu", dtype=torch.float32) -> Post
     model = visibility_model(galaxy, gridded, device, dtype)
     pc = galaxy["distance_mpc"] * PC_PER_ARCSEC  # per arcsec
     mass = mass_model(setup, radii(galaxy, gridded.cell_arcsec) * pc)
-    parameters = parameters_of(galaxy, fitting, mass, model.disc, gridded)
+    parameters = parameters_of(setup, mass, model.disc, gridded)
     mass.check_priors(parameters.ranges)
     nodes = np.geomspace(0.1 * gridded.cell_arcsec, 0.5 * galaxy["model"]["n_pix"] * gridded.cell_arcsec, fitting["velocity_nodes"])
     at_nodes = mass.at(nodes * pc)
     cells = gridded.mask
     errors, used = noise.of_cells(
-        fitting["likelihood"],
+        galaxy.get("likelihood") or fitting["likelihood"],
         *(values[cells] for values in (gridded.mean, gridded.std, gridded.propagated, gridded.count)),
         gridded.metadata["kernel"]["min_effective"],
         np.broadcast_to(gridded.real_only, cells.shape)[cells],
@@ -140,9 +141,10 @@ def mass_model(setup: Mapping, radius_pc) -> mass_models.MassModel:
     return mass_models.make(name, options, radius_pc, galaxy["distance_mpc"], table)
 
 
-def parameters_of(galaxy: Mapping, fitting: Mapping, mass, disc, gridded) -> Parameters:
-    """Parameters of mass and gas with the priors of the config, those of the galaxy first."""
-    declared = {**fitting["priors"], **galaxy["priors"]}
+def parameters_of(setup: Mapping, mass, disc, gridded) -> Parameters:
+    """Parameters of mass and gas with the priors of the config: those of the galaxy first, then those of the mass model."""
+    galaxy, fitting = setup["galaxy"], setup["fitting"]
+    declared = {**fitting["priors"], **fitting["model_priors"].get(setup["mass_model"], {}), **galaxy["priors"]}
     unknown = [name for name in galaxy["priors"] if name not in (*mass_models.UNITS, *disc.names)]
     if unknown:
         known = ", ".join(sorted({*mass_models.UNITS, *disc.names}))

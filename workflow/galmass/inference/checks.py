@@ -13,6 +13,7 @@ from galmass.visibilities import imaging
 PROBABILITIES = (0.0015, 0.025, 0.16, 0.5, 0.84, 0.975, 0.9985)  # medians and the limits of 68, 95 and 99.7 %
 REPLICAS = 60  # draws whose replicated data are compared with the data
 CURVES = 500  # draws behind the bands of rotation curves
+EXTENT = 0.95  # of the flux: what a radius must hold to be the extent of the gas
 THRESHOLD = 4.0  # noise above which a pixel counts in moment maps
 
 
@@ -55,8 +56,10 @@ def check(posterior, samples, gridded, galaxy, seed: int) -> Check:
     beam_pc = beam.size * PC_PER_ARCSEC * galaxy["distance_mpc"]
     arrays, noise = pictures(posterior, best, gridded, velocity, galaxy["model"]["n_pix"])
     arrays |= curves(posterior, x)
+    profile, values = posterior.model.disc.profile, posterior.parameters.complete(best)
     numbers = {
         "chi2_per_datum": whole,
+        "gas_extent_arcsec": profile.holding(EXTENT, **{name: float(values[name]) for name in profile.names}),
         "beam": asdict(beam),
         "beam_arcsec": beam.size,
         "beam_pc": beam_pc,
@@ -122,22 +125,23 @@ def predictive_chi_squared(posterior, draws, groups, rng):
 
     Returns
     -------
-    list of dict with `n`, `chi2` (mean over the draws, per datum), `low`, `high` (95 % of the replicas) and `p` (share of draws whose
-    replica has the larger chi^2; Gelman, Meng & Stern 1996)
+    list of dict with `n` (independent data), `chi2` (mean over the draws, per independent datum), `low`, `high` (95 % of the replicas) and
+    `p` (share of draws whose replica has the larger chi^2; Gelman, Meng & Stern 1996). Replicas of data that a wide kernel correlates are of
+    independent ones, and scatter as the fewer independent ones would.
     """
     index = torch.as_tensor(groups, dtype=torch.long)
-    number = torch.bincount(index).double()
+    number, factor = torch.bincount(index).double(), posterior.noise.information_factor
     observed, replicated = [], []
     with torch.no_grad():
         for x in draws:
             model = posterior.predict_at(x)
-            observed.append(torch.bincount(index, posterior.noise.chi_squared(model)) / number)
-            replica = posterior.noise.replicate(model, rng)
-            replicated.append(torch.bincount(index, replica.chi_squared(model)) / number)
+            observed.append(factor * torch.bincount(index, posterior.noise.chi_squared(model)) / number)
+            replica = torch.bincount(index, posterior.noise.replicate(model, rng).chi_squared(model)) / number
+            replicated.append(1 + factor**0.5 * (replica - 1))
     observed, replicated = torch.stack(observed), torch.stack(replicated)
     low, high = torch.quantile(replicated, torch.tensor([0.025, 0.975], dtype=torch.float64), 0)
     exceeds = (replicated > observed).double().mean(0)
-    columns = {"n": number.long(), "chi2": observed.mean(0), "low": low, "high": high, "p": exceeds}
+    columns = {"n": torch.round(number / factor).long(), "chi2": observed.mean(0), "low": low, "high": high, "p": exceeds}
     return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
 
 

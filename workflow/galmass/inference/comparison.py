@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 
-FARTHEST = 4.0  # scale lengths of the gas within which velocities are compared: beyond there is no light
-
 
 def rows(models, summaries, checks, arrays, truth) -> list[dict]:
     """A row for every mass model.
@@ -14,7 +12,7 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
     ----------
     models : list of str
     summaries, checks : list of mapping
-        summary.json and check.json of each.
+        summary.json and check.json of each; its `gas_extent_arcsec` is the radius beyond which there is hardly any light.
     arrays : list of mapping
         `checks.curves` of each: radius [pc], velocity_total (7, n_radius) [km/s].
     truth : mapping
@@ -23,15 +21,15 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
     Returns
     -------
     list of dict
-        `velocity_sigma`: largest difference between the median velocity and that of the first model, from half a beam to FARTHEST scale
-        lengths, over the root of both variances.
+        `velocity_sigma`: largest difference between the median velocity and that of the first model, from half a beam to the extent of the
+        gas, over the root of both variances; NaN, like `velocity_error_percent`, where no radius lies there.
     """
     found = []
     for model, summary, check, curve in zip(models, summaries, checks, arrays, strict=True):
         mass = _black_hole(summary)
         radius, reference = curve["radius"], arrays[0]["velocity_total"]
-        scale = check["best"].get("scale_length", check.get("scale_length", 0.0)) * check["beam_pc"] / check["beam_arcsec"]
-        used = (radius > check["beam_pc"] / 2) & (radius < FARTHEST * scale)
+        extent = check["gas_extent_arcsec"] * check["beam_pc"] / check["beam_arcsec"]
+        used = (radius > check["beam_pc"] / 2) & (radius < extent)
         enclosed = check["log_enclosed_mass_at_beam"]
         found.append(
             {
@@ -54,6 +52,11 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
             }
         )
     return found
+
+
+def shown(rows) -> list[dict]:
+    """The rows for people: a dash where there is no number."""
+    return [{key: "-" if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()} for row in rows]
 
 
 def headline(galaxy: str, model: str, summary, check, truth) -> dict:
@@ -88,9 +91,9 @@ def _of_chains(value, form: str) -> str:
 
 
 def _largest_difference(velocity, reference) -> float:
-    """Of medians, in units of the root of the sum of both variances; 0 where there is no radius."""
+    """Of medians, in units of the root of the sum of both variances; NaN where there is no radius."""
     spread = np.hypot(velocity[4] - velocity[2], reference[4] - reference[2]) / 2
-    return float(np.max(abs(velocity[3] - reference[3]) / spread, initial=0.0))
+    return float(np.max(abs(velocity[3] - reference[3]) / spread)) if velocity.shape[1] else math.nan
 
 
 def _scatter(velocity) -> float:

@@ -25,7 +25,9 @@ N_ARCHIVE = 2000  # points whose differences are these steps
 WANTED = 12  # effective points among the proposals of a resampling step
 PROPOSALS = (8, 512)  # fewest and most of them
 NEAR = 10.0  # difference of ln p that matters between modes
-LEAST = 0.2  # acceptance below which the surrogate is of no use
+ENOUGH = 1 / 3  # of the effective points wanted, below which their number is told
+LEAST = 0.2  # acceptance, of proposals that moved, below which the surrogate is of no use
+MOVED = 0.9  # share of inner chains that moved, below which it is told
 PROBATION = 10  # steps of all chains until that is judged
 
 
@@ -52,8 +54,9 @@ def step(state: State, log_density, kernel, generator) -> tuple[State, mala.Info
     log_ratio = (log_prob - points.log_prob) - (state.log_prob - state.points.log_prob)
     acceptance = torch.nan_to_num(log_ratio, nan=-math.inf).clamp(max=0).exp()
     accepted = torch.rand(len(log_prob), dtype=log_prob.dtype, generator=generator) < acceptance
+    moved = (points.z != state.z).any(1)
     state = State(state.points.replaced(points, accepted), torch.where(accepted, log_prob, state.log_prob))
-    return state, mala.Info(acceptance, accepted, n_likelihoods=len(log_prob))
+    return state, mala.Info(acceptance, accepted, moved, n_likelihoods=len(log_prob))
 
 
 def batched(log_density):
@@ -77,10 +80,11 @@ class Setup:
     proposals: mixture.Mixture  # of the straightened coordinates
     n_proposals: int
     archive: torch.Tensor  # (n, n_bent) draws of p~
-    pilot: torch.Tensor  # (n_pilot, d) draws of p~
+    pilot: torch.Tensor  # (n_pilot, d) draws of p~, all different
     log_weights: torch.Tensor  # (n_pilot,) ln p - ln p~ of these
     n_likelihoods: int
     notes: list[str]
+    sparse: bool = False  # p~ is known from so few points that the pilot is of no use
 
     def target(self, problem: Problem) -> Target:
         """p~ and its conditional draws."""
@@ -114,7 +118,7 @@ def prepare(problem: Problem, modes, options, generator) -> Setup:
         As `DEFAULTS`.
     """
     target, found, spent, notes = _expanded(problem, modes, options, generator)
-    pilot, truth = found.resampled(options["n_pilot"], generator), batched(problem.log_density)
+    pilot, truth = found.different(options["n_pilot"], generator), batched(problem.log_density)
     log_weights = truth(pilot.z) - pilot.log_prob
     low, high = PROPOSALS
     return Setup(
@@ -127,8 +131,17 @@ def prepare(problem: Problem, modes, options, generator) -> Setup:
         pilot=pilot.z,
         log_weights=log_weights,
         n_likelihoods=len(pilot.z) + spent,
-        notes=notes + unseen(target, truth, modes) + [_check(log_weights, found.share)],
+        notes=[*notes, *_shortfall(found, options), *unseen(target, truth, modes), _check(log_weights, found.share)],
+        sparse=found.power < 1,
     )
+
+
+def _shortfall(found: Population, options) -> list[str]:
+    """A note where the rounds ended with few effective points."""
+    n, wanted = population.effective(found.log_weights), options["n_effective"]
+    if found.power == 1 and n >= ENOUGH * wanted:
+        return []
+    return [f"after {options['n_rounds']} rounds the surrogate's posterior is known from {n:.0f} effective points, to be {wanted}: it may be known in part"]
 
 
 def _expanded(problem, modes, options, generator) -> tuple[Target, Population, int, list[str]]:
@@ -176,10 +189,10 @@ def unseen(target: Target, truth, modes) -> list[str]:
 
 
 def _check(log_weights, share: float) -> str:
-    """What importance weights of the pilot say."""
+    """What the ratio of truth and surrogate at the pilots says of the surrogate."""
     k = diagnostics.pareto_k(log_weights)
-    verdict = "importance weights may be used" if k < diagnostics.PARETO_LIMIT else "importance weights are not to be trusted"
-    return f"pilot of {len(log_weights)} draws of the surrogate: Pareto k = {k:.2f}, {verdict}; {share:.1%} of the inner proposals count"
+    tail = "no heavy tail" if k < diagnostics.PARETO_LIMIT else "a heavy tail: the posterior is wider somewhere, and chains may stay there long"
+    return f"pilot of {len(log_weights)} draws of the surrogate: truth over surrogate has Pareto k = {k:.2f}, {tail}; {share:.1%} of the inner proposals count"
 
 
 class Delayed:

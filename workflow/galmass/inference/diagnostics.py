@@ -9,7 +9,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # an announcement of its next major version, at every import
     import arviz
 
-PARETO_LIMIT = 0.7  # shape above which importance weights mislead (Vehtari et al. 2024)
+PARETO_LIMIT = 0.7  # shape of the tail of weights above which means of them are of a few draws (Vehtari et al. 2024)
 LIGHTEST = 700.0  # log weights this far below the largest are zero in float64
 EQUAL = 1e-6  # log weights that differ by less are equal
 FEWEST = 4  # draws of a chain below which nothing can be said
@@ -45,7 +45,7 @@ def _tail(data):
 
 
 def pareto_k(log_weights) -> float:
-    """Shape k of the Pareto tail of importance weights (n,): below `PARETO_LIMIT` they may be used."""
+    """Shape k of the Pareto tail of importance weights (n,): from `PARETO_LIMIT` on a few draws outweigh all."""
     return float(smooth(log_weights)[1])
 
 
@@ -58,8 +58,3 @@ def smooth(log_weights):
     with np.errstate(all="ignore"):
         smoothed, k = arviz.psislw(log_weights)
     return np.asarray(smoothed), float(k) if np.isfinite(k) else float("inf")
-
-
-def effective_per_second(diagnostics: Diagnostics, seconds: float) -> float:
-    """Bulk effective samples of the slowest parameter a second."""
-    return float(np.min(diagnostics.bulk_ess) / seconds)

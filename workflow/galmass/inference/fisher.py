@@ -1,6 +1,4 @@
-"""Fisher information of a fit: from Jacobians by central differences, and which parameters the data leave to the prior."""
-
-from dataclasses import dataclass
+"""Fisher information of a fit, from Jacobians by central differences."""
 
 import torch
 
@@ -28,7 +26,7 @@ def summary_jacobian(problem, centre, weights, step=None):
 
     Parameters
     ----------
-    problem : galmass.inference.delayed.Problem
+    problem : galmass.inference.surrogate.Problem
     centre : (m,) tensor
         Summary at which to expand.
     weights : (n_data,) tensor
@@ -134,41 +132,3 @@ def curvature(problem, z):
 def covariance_factor(curvature):
     """Lower triangle L (d, d) with ``L L^T`` the inverse of `curvature`."""
     return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(curvature)))
-
-
-def condition_number(matrix) -> float:
-    """Largest over smallest eigenvalue of a symmetric matrix; infinite when one is not positive."""
-    values = torch.linalg.eigvalsh(matrix)
-    return float(values[-1] / values[0]) if values[0] > 0 else float("inf")
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A combination of parameters, how much the data say about it, and its largest components."""
-
-    ratio: float  # information of the data over that of the prior
-    components: dict[str, float]  # of the unit vector, in standard deviations of the prior, largest first
-
-
-def unidentified(data, prior, names, limit: float = 1.0, smallest: float = 0.3) -> list[Direction]:
-    """Directions about which the data say less than the prior, the worst first.
-
-    Parameters
-    ----------
-    data, prior : (d, d) tensor
-        Information of the likelihood and of the prior (`likelihood_information`, `prior_curvature`).
-    names : sequence of str
-        Of the d parameters.
-    limit : float
-        Ratio of the two below which a direction counts.
-    smallest : float
-        Components below this are not named.
-    """
-    whiten = torch.linalg.inv(torch.linalg.cholesky(positive(prior, 1e-6)))
-    ratios, vectors = torch.linalg.eigh(whiten @ data @ whiten.mT)
-    return [Direction(max(float(ratio), 0.0), _largest(vector, names, smallest)) for ratio, vector in zip(ratios, vectors.mT, strict=True) if ratio < limit]
-
-
-def _largest(vector, names, smallest: float) -> dict[str, float]:
-    vector = vector * torch.sign(vector[vector.abs().argmax()])
-    return {names[i]: float(vector[i]) for i in vector.abs().argsort(descending=True).tolist() if abs(vector[i]) >= smallest}

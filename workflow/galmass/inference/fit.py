@@ -19,6 +19,9 @@ MODES = "modes.ckpt"
 def fit(posterior, gridded, galaxy: Mapping, fitting: Mapping, seed: int, scratch, origin: Mapping, label: str) -> tuple[Samples, dict]:
     """Draws of a posterior, and their summary.
 
+    Angles without walls are continuous about their mean direction, and their median lies within the prior: a position angle of 0 +- 0.3 deg under a
+    prior from 0 to 360 has a median of 0.01 and an interval from -0.29, or 359.99 and 359.69 to 360.29. Draws of the prior lie about the same direction.
+
     Parameters
     ----------
     posterior : Posterior
@@ -53,9 +56,10 @@ def fit(posterior, gridded, galaxy: Mapping, fitting: Mapping, seed: int, scratc
         options["n_pilot"] = max(delayed.DEFAULTS["n_pilot"], fitting["chains"])
     result = sampling.run(posterior, fitting["sampler"], z, options, seed, scratch, stamp, label)
     generator = torch.Generator().manual_seed(seed)
+    parameters, chains = posterior.parameters, posterior.reported(result.z)
     with torch.no_grad():
-        chains = posterior.parameters.physical(result.z)
-        prior = posterior.parameters.physical(posterior.parameters.sample(generator, N_PRIOR))
+        prior = parameters.unwrapped(parameters.physical(parameters.sample(generator, N_PRIOR)), chains)
+    modes = [{**mode, "x": _beside(parameters, mode["x"], chains)} for mode in modes]
     names = list(posterior.names)
     units = {name: posterior.units[name] for name in names}
     summary = summarise(posterior, result, chains.numpy(), modes)
@@ -81,6 +85,12 @@ def _modes(posterior, gridded, galaxy, fitting, seed: int, checkpoint: Path, sta
     with stores.replacing(checkpoint) as part:
         torch.save({"stamp": stamp, "modes": json.dumps(modes)}, part)
     return modes
+
+
+def _beside(parameters, x: Mapping, chains) -> dict:
+    """The physical values x by name, angles as near the draws (..., n) as whole turns bring them."""
+    values = torch.tensor([x[name] for name in parameters.names], dtype=torch.float64)
+    return dict(zip(parameters.names, parameters.unwrapped(values, chains).tolist(), strict=True))
 
 
 def _check_disc(posterior, x) -> None:
@@ -111,7 +121,7 @@ def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
         "n_likelihoods": result.n_likelihoods,
         "log_posterior": float(result.log_prob.max()),
         "chi2": float(chi2.sum()),
-        "n_data": len(chi2),
+        "n_data": posterior.n_independent,
         "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged")} for mode in modes],
         "at_bound": [text for name, text in posterior.parameters.at_bound(flat).items() if name not in unidentified],
         "unidentified": list(unidentified.values()),

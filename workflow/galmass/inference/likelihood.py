@@ -18,7 +18,7 @@ POSITIVE = ("sigma_gas", "thickness")  # what the data may not tell from none
 
 
 class Posterior:
-    """Log density of the unconstrained coordinates z of `Parameters`; implements `delayed.Problem`.
+    """Log density of the unconstrained coordinates z of `Parameters`; implements `surrogate.Problem`.
 
     Parameters
     ----------
@@ -38,13 +38,18 @@ class Posterior:
         self.used = used.nonzero()[:, 0]
         self.names, self.units, self.prior = parameters.names, parameters.units, parameters.priors
         self.geometry_names = model.disc.names
-        self.n = parameters.n
+        self.n, self.periodic = parameters.n, parameters.periodic
         self.bent = [i for i, name in enumerate(self.names) if name in (*mass.shape, *POSITIVE)]
         direct = [name for name in self.geometry_names if name in self.names and name not in (*mass.names, *POSITIVE)]
         self.direct = [self.names.index(name) for name in direct], [len(mass_at_nodes.radius) + self.geometry_names.index(name) for name in direct]
         self.n_nodes = len(mass_at_nodes.radius)
         spread = spline(mass_at_nodes.radius.double().numpy(), mass.radius.double().numpy())
         self.spread = torch.from_numpy(spread)
+
+    @property
+    def n_independent(self) -> int:
+        """Number of independent data: what the chi^2 of a true model adds up to."""
+        return round(self.noise.n_independent)
 
     def __call__(self, x):
         """Log likelihood, a float64 scalar, of a physical parameter vector (n,) in the order of `names`; differentiable."""
@@ -131,6 +136,11 @@ class Posterior:
     def curvature(self, z):
         """Expected information of the data and curvature of the prior, (n, n), at coordinates (n,)."""
         return fisher.curvature(self, z)
+
+    def reported(self, z):
+        """What a fit tells of draws z (..., n): physical values, angles unwrapped about their mean direction (`Parameters.unwrapped`)."""
+        with torch.no_grad():
+            return self.parameters.unwrapped(self.parameters.physical(z))
 
     def _halves(self, x):
         return self.velocity(x), self.geometry(x)

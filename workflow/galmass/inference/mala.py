@@ -34,6 +34,7 @@ class Info:
 
     acceptance: torch.Tensor  # (n_chain,) probability
     accepted: torch.Tensor  # (n_chain,) bool
+    moved: torch.Tensor  # (n_chain,) bool: the proposal is another place than the chain's
     n_likelihoods: int
 
 
@@ -85,7 +86,7 @@ def choose(state: State, z, log_prob, gradient, log_ratio, generator, n_likeliho
         log_prob=torch.where(accepted, log_prob, state.log_prob),
         gradient=torch.where(accepted[:, None], gradient, state.gradient),
     )
-    return state, Info(acceptance, accepted, n_likelihoods)
+    return state, Info(acceptance, accepted, torch.ones_like(accepted), n_likelihoods)
 
 
 def tune(state: State, info: Info, goal: float = GOAL, gain: float = 0.05, delay: float = 10, decay: float = 0.75, centre: float = 0.0) -> State:

@@ -3,6 +3,9 @@
 A cell mean over its own estimated standard error follows Student's t with nu = effective count - 1. Cells that are too thin for an
 estimate carry the error that the weights promise, and a Gaussian. Yantovski-Barth et al. 2025 take a Gaussian of twice the estimated
 error, which is about right near nu = 3.5 only.
+
+A wide gridding kernel correlates neighbouring cells. They are taken as independent all the same, with errors that are larger by the root of
+`galmass.visibilities.gridding.information_factor`: what is smooth over a few cells then has the variance that it should.
 """
 
 import math
@@ -24,13 +27,20 @@ class Noise:
         Measured values and their standard errors [Jy].
     nu : (n_data,) float64 tensor
         Degrees of freedom; infinity where the error is known.
+    information_factor : float
+        Data for each independent one, 1 or more; `std` is larger by its root than the errors of single data.
     """
 
-    def __init__(self, data, std, nu):
-        self.data, self.std = data, std
+    def __init__(self, data, std, nu, information_factor: float = 1.0):
+        self.data, self.std, self.information_factor = data, std, information_factor
         self.known = torch.isinf(nu)
         self.nu = torch.where(self.known, torch.ones_like(nu), nu)
         self.constant = float(self._constants().sum())
+
+    @property
+    def n_independent(self) -> float:
+        """Number of independent data: what the chi^2 of a true model adds up to."""
+        return len(self.data) / self.information_factor
 
     def _constants(self):
         gaussian = torch.full_like(self.nu, -0.5 * math.log(2 * math.pi))
@@ -56,15 +66,18 @@ class Noise:
     def replicate(self, model, rng):
         """Noise of the same kind about `model` instead of the data, by a numpy Generator: what a repeated observation would show."""
         draws = np.where(self.known, rng.standard_normal(len(self.data)), rng.standard_t(self.nu.numpy()))
-        return Noise(model + self.std * torch.from_numpy(draws), self.std, torch.where(self.known, math.inf, self.nu))
+        return Noise(model + self.std * torch.from_numpy(draws), self.std, torch.where(self.known, math.inf, self.nu), self.information_factor)
 
     def chi_squared(self, model):
-        """Contribution of every datum, (n_data,), to chi^2, scaled to an expectation of 1 under the noise it was declared with."""
+        """Contribution of every datum, (n_data,), to chi^2, scaled to an expectation of 1 under the noise it was declared with.
+
+        That of correlated data is 1 / information_factor.
+        """
         square = ((self.data - model) / self.std) ** 2
         return torch.where(self.known, square, square * torch.clamp(self.nu - 2, min=0.1) / self.nu)
 
 
-def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real_only, information: float = 1.0) -> tuple[Noise, torch.Tensor]:
+def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real_only, information_factor: float = 1.0) -> tuple[Noise, torch.Tensor]:
     """Noise of uv cells, and which of the numbers Re, Im, Re, Im ... of the cells it speaks of.
 
     Parameters
@@ -78,18 +91,21 @@ def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real
         Effective visibilities.
     min_effective : float
         Cells with fewer have no error from scatter.
-    information : float
-        Independent numbers for each number, below 1 where a wide kernel correlates neighbours: errors grow by its inverse root.
     real_only : (n_cell,) bool array
         Cells whose imaginary part says nothing: they are their own partners.
+    information_factor : float
+        Of `galmass.visibilities.gridding.information_factor`: numbers for each independent one, above 1 where a wide kernel correlates
+        neighbours. Errors grow by its root.
 
     Raises
     ------
     InputError
-        For an unknown kind, or student_t where the counts are not known.
+        For an unknown kind, a factor below 1, or student_t where the counts are not known.
     """
     if kind not in KINDS:
         raise InputError(f"config: fitting.likelihood is '{kind}'; known: {', '.join(KINDS)}")
+    if not 1 <= information_factor < math.inf:
+        raise InputError(f"grid: information_factor is {information_factor}; no kernel makes more independent numbers than there are: 1 or more is meant")
     count = torch.as_tensor(count, dtype=torch.float64)
     if kind == "student_t" and bool(torch.isnan(count).any()):
         raise InputError("config: fitting.likelihood is student_t, and these visibilities came gridded without counts; set it to gaussian")
@@ -98,10 +114,10 @@ def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real
         errors = torch.as_tensor(propagated, dtype=torch.float64)[:, None].expand(-1, 2)
     elif kind == "gaussian_x2":
         errors = 2 * errors
-    errors = errors / math.sqrt(information)
+    errors = errors * math.sqrt(information_factor)
     scattered = (count >= min_effective) & (kind == "student_t")
     nu = torch.where(scattered, count - 1, math.inf)[:, None].expand(-1, 2)
     used = torch.ones_like(data, dtype=torch.bool)
     used[torch.as_tensor(real_only), 1] = False
     used = used.reshape(-1)
-    return Noise(*(v.reshape(-1)[used].contiguous() for v in (data, errors, nu))), used
+    return Noise(*(v.reshape(-1)[used].contiguous() for v in (data, errors, nu)), information_factor), used

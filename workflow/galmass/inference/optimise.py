@@ -46,6 +46,7 @@ class Mode:
     converged: bool  # slope below the tolerance
     distance: float = 0.0  # from the best mode [standard errors]
     weight: float = 1.0  # share of the probability by Laplace's approximation
+    periodic: tuple[int, ...] = ()  # places of angles: a turn on is the same place
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def search(problem, scouts, n_starts: int = 4, label: str = "optimisation", tole
         When no scout has a finite density.
     """
     with logs.progress(len(scouts), 0, f"{label}: scouts") as bar:
-        starts = best_apart(scouts, torch.tensor([_looked(problem, z, bar) for z in scouts], dtype=scouts.dtype), n_starts)
+        starts = best_apart(scouts, torch.tensor([_looked(problem, z, bar) for z in scouts], dtype=scouts.dtype), n_starts, _periodic(problem))
     with logs.progress((n_starts + 1) * max_iterations, 0, f"{label}: ascents") as bar:
         information, step = fisher.summary_information(problem, place(problem, starts[0]).s)
         ends = _climbs(problem, starts, information, tolerance, max_iterations, bar, FAR_DAMPING, [])
@@ -111,6 +112,11 @@ def _climbs(problem, starts, information, tolerance, max_iterations, bar, dampin
     return ends
 
 
+def _periodic(problem) -> tuple[int, ...]:
+    """Places of the angles of a problem that says so."""
+    return tuple(getattr(problem, "periodic", ()))
+
+
 def _is_known(mode: Mode, known) -> bool:
     return any(distance(mode, other) < SAME for other in known)
 
@@ -122,20 +128,23 @@ def _looked(problem, z, bar) -> float:
     return value
 
 
-def best_apart(scouts, values, n: int):
+def best_apart(scouts, values, n: int, periodic=()):
     """Up to `n` of the `scouts` (n_scout, d) by falling log density `values` (n_scout,), none close to a better one."""
     if not bool(torch.isfinite(values).any()):
         raise InputError(f"none of {len(scouts)} starting points has a finite posterior density; check the priors and the data (NaN, zero errors, units)")
-    return scouts[apart(scouts, values, n)]
+    return scouts[apart(scouts, values, n, periodic)]
 
 
-def apart(points, values, n: int) -> list[int]:
-    """Rows of up to `n` of the `points` (n_point, d) by falling `values` (n_point,), where these are finite, none close to a better one."""
+def apart(points, values, n: int, periodic=()) -> list[int]:
+    """Rows of up to `n` of the `points` (n_point, d) by falling `values` (n_point,), where these are finite, none close to a better one.
+
+    Columns that are `periodic` are angles [rad]: a turn on is the same place.
+    """
     fine = torch.isfinite(values)
     width = points.std(0, correction=0).clamp(min=1e-12)
     chosen: list[int] = []
     for i in torch.argsort(torch.where(fine, values, -math.inf), descending=True, stable=True)[: int(fine.sum())].tolist():
-        if all(((points[i] - points[j]) / width).square().mean() > APART**2 for j in chosen):
+        if all(((turned(points[i], points[j], periodic) - points[j]) / width).square().mean() > APART**2 for j in chosen):
             chosen.append(i)
         if len(chosen) == n:
             break
@@ -175,7 +184,7 @@ def _mode(problem, here: Place, information, n_iterations: int, tolerance: float
     """The place as the end of a climb."""
     gradient, curvature = Aim(here.z, Surrogate(here.s, here.log_likelihood, here.score, information)).slopes(problem, here.z)
     slope = _slope(curvature, gradient)
-    return Mode(here.z, here.log_density, curvature, slope, n_iterations, slope < tolerance)
+    return Mode(here.z, here.log_density, curvature, slope, n_iterations, slope < tolerance, periodic=_periodic(problem))
 
 
 def _gain(here: Place, there: Place, information) -> float:
@@ -267,8 +276,11 @@ def others(problem, best: Place, information, scouts):
     aim = Aim(best.z, Surrogate(best.s, best.log_likelihood, best.score, information))
     points = relaxed(problem, aim, bent, scouts[:, bent])
     values = aim.value(problem, points)
-    ends = [ascend(problem, aim, points[i], OTHER_ITERATIONS, 0.0, OTHER_SLOPE) for i in apart(scouts[:, bent], values, N_OTHERS)]
-    found = distinct([Mode(z, float(aim.value(problem, z)), fisher.posterior_curvature(problem, z, information), 0.0, 0, True) for z in ends])
+    periodic = _periodic(problem)
+    chosen = apart(scouts[:, bent], values, N_OTHERS, [bent.index(i) for i in periodic if i in bent])
+    ends = [ascend(problem, aim, points[i], OTHER_ITERATIONS, 0.0, OTHER_SLOPE) for i in chosen]
+    curvatures = [fisher.posterior_curvature(problem, z, information) for z in ends]
+    found = distinct([Mode(z, float(aim.value(problem, z)), c, 0.0, 0, True, periodic=periodic) for z, c in zip(ends, curvatures, strict=True)])
     return [mode.z for mode in found if mode.log_density > best.log_density - RELEVANT]
 
 
@@ -308,17 +320,29 @@ def settled(problem, mode: Mode, best: Place, information, step, tolerance: floa
 
 
 def distinct(modes: list[Mode]) -> list[Mode]:
-    """The modes by falling density, ends at the same place once (a converged one if there is), with distances from the best and Laplace weights."""
+    """The modes by falling density, ends at the same place once (a converged one if there is), with distances from the best and Laplace weights.
+
+    Angles lie within half a turn of those of the best.
+    """
     kept: list[Mode] = []
     for mode in sorted(modes, key=lambda m: (not m.converged, -m.log_density)):
         if all(distance(mode, other) > SAME for other in kept):
             kept.append(mode)
     kept.sort(key=lambda m: -m.log_density)
     weights = torch.softmax(torch.tensor([m.log_density - 0.5 * float(torch.logdet(m.curvature)) for m in kept], dtype=torch.float64), 0)
-    return [replace(m, distance=distance(m, kept[0]), weight=float(w)) for m, w in zip(kept, weights, strict=True)]
+    beside = [turned(m.z, kept[0].z, m.periodic) for m in kept]
+    return [replace(m, z=z, distance=distance(m, kept[0]), weight=float(w)) for m, z, w in zip(kept, beside, weights, strict=True)]
 
 
 def distance(first: Mode, second: Mode) -> float:
     """Between two modes, in standard errors of the narrower direction of each: the larger of both metrics."""
-    offset = first.z - second.z
+    offset = turned(first.z, second.z, first.periodic) - second.z
     return max(float(offset @ m.curvature @ offset) for m in (first, second)) ** 0.5
+
+
+def turned(z, other, periodic):
+    """The point z (d,) with the angles [rad] at the places `periodic` by whole turns within half a turn of those of the `other`."""
+    turns = torch.zeros_like(z)
+    for i in periodic:
+        turns[i] = torch.round((z[i] - other[i]) / (2 * math.pi))
+    return z - 2 * math.pi * turns

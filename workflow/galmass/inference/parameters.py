@@ -12,7 +12,8 @@ import torch
 from scipy.stats import qmc
 
 from galmass.errors import InputError
-from galmass.inference.priors import KINDS, ROUNDING, prior
+from galmass.inference.kinds import KINDS
+from galmass.inference.priors import ROUNDING, prior
 from galmass.profiles import nuker, sersic
 
 SQUEEZED = 1.25  # density of the samples at a wall over that of their central 68 % from which a prior cuts a posterior off
@@ -63,11 +64,14 @@ class Parameters:
     names : tuple of str
     n : int
         Number of free parameters.
+    periodic : list of int
+        Places of angles without walls: their coordinates z and z + 2 pi are the same place.
     """
 
     def __init__(self, priors: Mapping, fixed: Mapping, units: Mapping, pivot: float | None = None):
         self.priors, self.fixed, self.units, self.pivot = dict(priors), dict(fixed), dict(units), pivot
         self.names, self.n = tuple(priors), len(priors)
+        self.periodic = [i for i, p in enumerate(self.priors.values()) if p.periodic]
         self._place = self.names.index(NORMALISATION) if pivot is not None and NORMALISATION in priors else None
         self._maps = [_AtPivot(p) if i == self._place else p for i, p in enumerate(self.priors.values())]
 
@@ -122,12 +126,6 @@ class Parameters:
             parts.append(p.log_density(self.physical(z)[..., self._place]) + math.log(p.sd))
         return sum(parts, torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device))
 
-    def log_prior_physical(self, x):
-        """Logarithm (...) of the normalised density in x (..., n), float64; -inf outside."""
-        x = x.double()
-        parts = [p.log_density(v) for p, v in zip(self.priors.values(), x.unbind(-1), strict=True)]
-        return sum(parts, torch.zeros(x.shape[:-1], dtype=x.dtype, device=x.device))
-
     def sample(self, generator: torch.Generator, n: int):
         """Coordinates (n, n_parameter) of independent draws from the prior."""
         return self._at_shares(torch.rand(n, self.n, dtype=torch.float64, generator=generator, device=generator.device))
@@ -141,6 +139,22 @@ class Parameters:
         """All parameters by name: the free ones (...) from x (..., n), the fixed ones as scalars of the same kind."""
         free = dict(zip(self.names, x.unbind(-1), strict=True))
         return free | {name: torch.tensor(value, dtype=x.dtype, device=x.device) for name, value in self.fixed.items()}
+
+    def unwrapped(self, x, about=None):
+        """Physical values x (..., n) with each angle that has no walls moved by whole turns to within half a turn of its mean direction.
+
+        That mean is of the samples `about` (..., n), x itself by default, and their median stays within the prior: draws of 0.2 and 359.8 deg
+        become 0.2 and -0.2, or 360.2 and 359.8.
+        """
+        samples = (x if about is None else about).reshape(-1, self.n)
+        columns = list(x.unbind(-1))
+        for i in self.periodic:
+            p, values = self.priors[self.names[i]], samples[:, i]
+            radians = torch.deg2rad(values)
+            mean = torch.rad2deg(torch.atan2(torch.sin(radians).sum(), torch.cos(radians).sum()))
+            beyond = torch.floor((_near(values, mean).quantile(0.5) - p.low) / (p.high - p.low)) if len(values) else 0.0
+            columns[i] = _near(columns[i], mean) - 360.0 * beyond
+        return torch.stack(columns, -1) if columns else x
 
     def at_bound(self, samples) -> dict[str, str]:
         """Parameters whose samples pile up at a wall of their prior, with what to tell the user.
@@ -199,6 +213,11 @@ class Parameters:
         fine = value.isfinite() & (value >= low) & (value <= high)
         if not bool(fine.all()):
             raise InputError(f"{name} is {float(value[~fine].reshape(-1)[0]):g}, outside its prior, {p.low:g} to {p.high:g}; move it inside or widen the prior")
+
+
+def _near(angle, mean):
+    """The angle [deg] by whole turns within half a turn of `mean`."""
+    return angle - 360.0 * torch.round((angle - mean) / 360.0)
 
 
 def _interval(share):

@@ -27,6 +27,7 @@ class Population:
     log_weights: torch.Tensor  # (n,)
     proposals: mixture.Mixture
     share: float  # effective, of draws of the last mixture
+    power: float  # of the weights that this was fitted to: below 1 where too few points are effective
 
     def moments(self, values):
         """Mean and standard deviation (m,) of values (n, m)."""
@@ -37,7 +38,14 @@ class Population:
 
     def resampled(self, n: int, generator) -> Points:
         """`n` points in proportion to their weights."""
-        return self.points[torch.multinomial(torch.softmax(self.log_weights, 0), n, replacement=True, generator=generator)]
+        return self._drawn(n, True, generator)
+
+    def different(self, n: int, generator) -> Points:
+        """`n` different points, or all that have a weight; in proportion to it as long as none has more than one `n`-th of all."""
+        return self._drawn(min(n, int((torch.softmax(self.log_weights, 0) > 0).sum())), False, generator)
+
+    def _drawn(self, n: int, again: bool, generator) -> Points:
+        return self.points[torch.multinomial(torch.softmax(self.log_weights, 0), n, replacement=again, generator=generator)]
 
 
 def adapt(target: Target, options, generator, first: mixture.Mixture | None = None) -> Population:
@@ -72,7 +80,7 @@ def adapt(target: Target, options, generator, first: mixture.Mixture | None = No
         mixtures.append(mixture.joined(fitted, wide, DEFENSIVE))
         if power == 1 and effective(log_weights) > options["n_effective"]:
             break
-    return Population(points, log_weights, mixtures[-1], effective(last) / len(last))
+    return Population(points, log_weights, mixtures[-1], effective(last) / len(last), power)
 
 
 def _extended(log_densities, mixtures, rounds):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from galmass.errors import InputError
+from galmass.inference.kinds import KINDS
 
 TINY = 1e-300  # smallest share of a prior that is told from none: keeps derivatives of roots and logarithms finite
 ROUNDING = 1e-16  # of a share: what lies on a wall gets |z| = 37
@@ -266,15 +267,6 @@ class Circular:
         return 0 * x - math.log(360.0)
 
 
-KINDS = {
-    "uniform": (("low", "high"), ()),
-    "log_uniform": (("low", "high"), ()),
-    "normal": (("mean", "sd"), ("low", "high")),
-    "isotropic": (("low", "high"), ()),
-    "fixed": (("value",), ()),
-}
-
-
 def prior(name: str, declared: Mapping, unit: str = ""):
     """The prior that a config declares, a float where it is fixed.
 
@@ -313,19 +305,20 @@ def prior(name: str, declared: Mapping, unit: str = ""):
 
 
 def _numbers(name, declared):
-    """Kind and numbers of a declared prior, its keys checked."""
+    """Kind and numbers of a declared prior, its keys checked; those of another kind are left unread: an overlay that changes the kind leaves them behind."""
     if not isinstance(declared, Mapping) or declared.get("kind") not in KINDS:
         got = declared.get("kind") if isinstance(declared, Mapping) else declared
         raise InputError(f"config: priors.{name}: kind is {got!r}; it is one of {', '.join(KINDS)}, as in {{kind: uniform, low: 0, high: 1}}")
     kind = declared["kind"]
     needed, optional = KINDS[kind]
+    known = {key for keys in KINDS.values() for part in keys for key in part}
     for key in declared:
-        if key != "kind" and key not in (*needed, *optional):
-            raise InputError(f"config: priors.{name}.{key} = {declared[key]!r} is no key of kind {kind} ({', '.join((*needed, *optional))}); remove it")
+        if key != "kind" and key not in known:
+            raise InputError(f"config: priors.{name}.{key} = {declared[key]!r} is no key of a prior ({', '.join(sorted(known))}); remove it")
     for key in needed:
         if key not in declared:
             raise InputError(f"config: priors.{name}.{key} is missing; kind {kind} takes {', '.join((*needed, *optional))}")
-    return kind, {key: _number(name, key, value) for key, value in declared.items() if key != "kind"}
+    return kind, {key: _number(name, key, value) for key, value in declared.items() if key in (*needed, *optional)}
 
 
 def _number(name, key, value) -> float:

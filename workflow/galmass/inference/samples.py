@@ -21,6 +21,7 @@ class Samples:
     names : list of str
     units : dict of name -> str
     chains : (n_chain, n_draw, n) array
+        Angles continuous about their mean direction, see `fit.fit`.
     prior : (n_prior, n) array
     log_prob : (n_chain, n_draw) array
         Logarithm of the posterior density of the coordinates, up to the evidence.
@@ -39,6 +40,13 @@ class Samples:
     def flat(self) -> np.ndarray:
         """(n_chain * n_draw, n)."""
         return self.chains.reshape(-1, len(self.names))
+
+    def beside(self, known: Mapping) -> list:
+        """Values of `known` (name -> number) in the order of `names`, None where there is none; angles as near the draws as whole turns bring them."""
+        middle = dict(zip(self.names, np.median(self.flat, 0), strict=True))
+        values = {name: known.get(name) for name in self.names}
+        turned = {name: 360.0 * round((middle[name] - v) / 360.0) for name, v in values.items() if v is not None and self.units[name] == "deg"}
+        return [v if v is None else v + turned.get(name, 0.0) for name, v in values.items()]
 
 
 def write(path, samples: Samples) -> None:

@@ -17,6 +17,7 @@ from galmass.inference.surrogate import Problem
 SAMPLERS = {"delayed": delayed.Delayed, "mala": mala.Mala, "hmc": hmc.Hmc}
 FALLBACK = "mala"
 DEFAULTS = {"n_chains": 16, "target_ess": 1000, "max_r_hat": 1.01, "max_steps": 5000, "max_seconds": math.inf, "checkpoint_seconds": 30}
+TAIL = 400  # effective samples of the outer quantiles from which these, and their error, can be trusted (Vehtari et al. 2021)
 CHECKS = 1.15  # growth of the chains between two looks at their convergence
 
 
@@ -26,12 +27,13 @@ class Result:
 
     z: torch.Tensor  # (n_chain, n_draw, d)
     log_prob: torch.Tensor  # (n_chain, n_draw)
-    acceptance: float
+    acceptance: float  # of proposals that moved
     sampler: str  # that made these draws: another than asked for after a fallback, which is in the notes
     converged: bool  # effective samples and R-hat are as wanted
     notes: list[str]
-    diagnostics: Diagnostics
-    n_likelihoods: int  # set-up and warm-up included; with gradients for mala and hmc
+    diagnostics: Diagnostics  # of what the problem reports of the draws
+    n_likelihoods: int  # of all steps, and of expansion and pilot of `delayed`; those of mala and hmc have gradients, and what these spend before the
+    # first step (mass matrix, places to begin at) and what the search for modes spends is not among them
     seconds: float  # of all attempts, set-up included
 
 
@@ -49,7 +51,8 @@ class Chains:
     seconds: float = 0.0
     z: list = field(default_factory=list)  # of (n_chain, d), a draw each
     log_prob: list = field(default_factory=list)  # of (n_chain,)
-    acceptance: list = field(default_factory=list)  # means over the chains, of every step since the sampler began
+    acceptance: list = field(default_factory=list)  # summed over the chains whose proposal moved, of every step since the sampler began
+    moved: list = field(default_factory=list)  # number of these chains
 
 
 def run(problem: Problem, sampler: str, modes, options: Mapping, seed: int, scratch: str | Path, stamp: str, label: str = "sampling") -> Result:
@@ -79,6 +82,7 @@ def run(problem: Problem, sampler: str, modes, options: Mapping, seed: int, scra
 
     Notes
     -----
+    Convergence is that of ``problem.reported(z)``, where there is such a function: of the parameters and angles that are told, not of the coordinates.
     Interrupted and resumed runs end the same, bit for bit, but for ``max_seconds``. Look at ``converged`` before using the draws.
     """
     options = _checked(problem, sampler, modes, options)
@@ -94,7 +98,7 @@ def run(problem: Problem, sampler: str, modes, options: Mapping, seed: int, scra
             keep(chains, checkpoint, stamp)
         found = _sample(problem, chains, modes, options, checkpoint, stamp, label)
         keep(chains, checkpoint, stamp)
-    return _result(chains, found, options)
+    return _result(problem, chains, found, options)
 
 
 def _checked(problem, sampler: str, modes, options: Mapping) -> dict:
@@ -121,14 +125,20 @@ def start(problem, sampler: str, modes, options, generator) -> Chains:
     """A sampler set up, its chains at their beginnings."""
     scheme = SAMPLERS[sampler](problem, options)
     setup = scheme.prepare(modes, generator)
-    state = scheme.begin(setup, None, options["n_chains"], generator)
-    return Chains(sampler, setup, state, generator, setup.n_likelihoods + options["n_chains"], list(setup.notes))
+    spent, notes = setup.n_likelihoods + options["n_chains"], list(setup.notes)
+    if sampler == "delayed" and setup.sparse:
+        notes.append(f"no chain can begin at draws of the surrogate: they would be copies of a few points; these draws are of {FALLBACK}")
+        print(notes[-1])
+        sampler, scheme = FALLBACK, SAMPLERS[FALLBACK](problem, options)
+        setup = scheme.prepare(modes, generator)
+    return Chains(sampler, setup, scheme.begin(setup, None, options["n_chains"], generator), generator, spent, notes)
 
 
 def fall_back(problem, chains: Chains, modes, options) -> None:
     """Go on from where the chains are with a sampler that needs no surrogate; the draws so far go."""
+    chains.notes += _unmoved(chains)
     chains.notes.append(
-        f"{chains.sampler} accepted {_mean(chains.acceptance):.0%} of its proposals, below {delayed.LEAST:.0%}: the surrogate does not fit here; "
+        f"{chains.sampler} accepted {_acceptance(chains):.0%} of its proposals, below {delayed.LEAST:.0%}: the surrogate does not fit here; "
         f"these draws are of {FALLBACK}"
     )
     print(chains.notes[-1])
@@ -136,7 +146,7 @@ def fall_back(problem, chains: Chains, modes, options) -> None:
     chains.sampler, chains.setup = FALLBACK, scheme.prepare(modes, chains.generator)
     chains.state = scheme.begin(chains.setup, chains.state.z, options["n_chains"], chains.generator)
     chains.n_likelihoods += options["n_chains"]
-    chains.n_warm, chains.z, chains.log_prob, chains.acceptance = 0, [], [], []
+    chains.n_warm, chains.z, chains.log_prob, chains.acceptance, chains.moved = 0, [], [], [], []
 
 
 def advance(scheme, chains: Chains) -> None:
@@ -151,14 +161,15 @@ def advance(scheme, chains: Chains) -> None:
         chains.z.append(state.z)
         chains.log_prob.append(state.log_prob)
     chains.state = state
-    chains.acceptance.append(float(info.acceptance.mean()))
+    chains.acceptance.append(float(info.acceptance[info.moved].sum()))
+    chains.moved.append(int(info.moved.sum()))
     chains.n_likelihoods += info.n_likelihoods
 
 
 def _sample(problem, chains: Chains, modes, options, checkpoint, stamp: str, label: str) -> Diagnostics:
     """Advance until converged, or until the steps or the seconds are spent."""
     scheme, kept = SAMPLERS[chains.sampler](problem, options), time.monotonic()
-    found = diagnose(_draws(chains)[:, : _last_check(len(chains.z))])
+    found = _look(problem, _draws(chains)[:, : _last_check(len(chains.z))])
     with logs.progress(options["max_steps"], len(chains.z), label) as bar:
         while not _converged(found, options) and len(chains.z) < options["max_steps"] and chains.seconds < options["max_seconds"]:
             before = time.monotonic()
@@ -167,18 +178,24 @@ def _sample(problem, chains: Chains, modes, options, checkpoint, stamp: str, lab
                 fall_back(problem, chains, modes, options)
                 scheme = SAMPLERS[chains.sampler](problem, options)
             if _is_check(len(chains.z)):
-                found = diagnose(_draws(chains))
+                found = _look(problem, _draws(chains))
                 bar.total = _expected(found, len(chains.z), options)
             chains.seconds += time.monotonic() - before
             _show(bar, chains, found)
             if time.monotonic() - kept > options["checkpoint_seconds"]:
                 keep(chains, checkpoint, stamp)
                 kept = time.monotonic()
-    return diagnose(_draws(chains))
+    return _look(problem, _draws(chains))
+
+
+def _look(problem, z) -> Diagnostics:
+    """Diagnostics of what the problem tells of the draws z (n_chain, n_draw, d): limits and R-hat are of the same parameters."""
+    reported = getattr(problem, "reported", None)
+    return diagnose(reported(z) if reported else z)
 
 
 def _is_useless(chains: Chains) -> bool:
-    return chains.sampler == "delayed" and len(chains.acceptance) >= delayed.PROBATION and _mean(chains.acceptance) < delayed.LEAST
+    return chains.sampler == "delayed" and len(chains.acceptance) >= delayed.PROBATION and _acceptance(chains) < delayed.LEAST
 
 
 def _is_check(n: int) -> bool:
@@ -203,8 +220,10 @@ def _expected(found: Diagnostics, n: int, options) -> int:
 
 
 def _show(bar, chains: Chains, found: Diagnostics) -> None:
+    share = _moved(chains, -50)
     bar.set_postfix_str(
-        f"{chains.sampler}{'' if chains.z else ' warm-up'}, acceptance {_mean(chains.acceptance[-50:]):.2f}, "
+        f"{chains.sampler}{'' if chains.z else ' warm-up'}, acceptance {_acceptance(chains, -50):.2f}, "
+        f"{'' if share >= delayed.MOVED else f'{share:.0%} moved, '}"
         f"ESS {found.bulk_ess.min():.0f}, R-hat {found.r_hat.max():.3f}",
         refresh=False,
     )
@@ -216,23 +235,42 @@ def _draws(chains: Chains):
     return torch.stack(chains.z, 1) if chains.z else chains.state.z[:, None][:, :0]
 
 
-def _mean(values: list) -> float:
-    return sum(values) / max(len(values), 1)
+def _acceptance(chains: Chains, first: int = 0) -> float:
+    """Mean over the proposals that moved since step `first`; 0 where none did."""
+    return sum(chains.acceptance[first:]) / max(sum(chains.moved[first:]), 1)
 
 
-def _result(chains: Chains, found: Diagnostics, options) -> Result:
+def _moved(chains: Chains, first: int = 0) -> float:
+    """Share of proposals that moved since step `first`; 1 before any."""
+    moved = chains.moved[first:]
+    return sum(moved) / (len(moved) * len(chains.state.z)) if moved else 1.0
+
+
+def _unmoved(chains: Chains) -> list[str]:
+    share = _moved(chains, chains.n_warm)
+    return [f"{share:.0%} of the inner chains moved: the others proposed where they were, and acceptance does not count them"] if share < delayed.MOVED else []
+
+
+def _result(problem, chains: Chains, found: Diagnostics, options) -> Result:
     converged = _converged(found, options)
+    notes = [*chains.notes, *_unmoved(chains), *_rough(problem, found)]
     return Result(
         z=_draws(chains),
         log_prob=torch.stack(chains.log_prob, 1) if chains.z else chains.state.log_prob[:, None][:, :0],
-        acceptance=_mean(chains.acceptance[chains.n_warm :]),
+        acceptance=_acceptance(chains, chains.n_warm),
         sampler=chains.sampler,
         converged=converged,
-        notes=chains.notes if converged else [*chains.notes, _shortfall(found, chains, options)],
+        notes=notes if converged else [*notes, _shortfall(found, chains, options)],
         diagnostics=found,
         n_likelihoods=chains.n_likelihoods,
         seconds=chains.seconds,
     )
+
+
+def _rough(problem, found: Diagnostics) -> list[str]:
+    """A note on parameters whose outer limits rest on few effective samples."""
+    few = [f"{name} ({ess:.0f})" for name, ess in zip(problem.names, found.tail_ess, strict=True) if ess < TAIL]
+    return [f"tail ESS below {TAIL}: the 99.7 % limits are rough of {', '.join(few)}"] if few else []
 
 
 def _shortfall(found: Diagnostics, chains: Chains, options) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from scipy import ndimage, stats
 
-from galmass.discs.mass_models import PC_PER_ARCSEC
-from galmass.units import LIGHT
+from galmass.discs.cube import slowing
+from galmass.units import LIGHT, PC_PER_ARCSEC
 from galmass.visibilities import imaging
 
 EMISSION = 4.0  # noise above which a pixel of the dirty cube counts, where it touches one that noise alone hardly reaches
@@ -163,11 +163,11 @@ def within(prior, values):
 def weighed(posterior, seen: Seen, x) -> dict:
     """Shifts (n,) of log_m_bh and of the stars' amplitude that give lines of the points x (n, d) the width that is seen.
 
-    The line of a thin disc has the variance ``sin^2 i <v_c^2> / 2``, the mean over its flux.
+    The line of a thin disc has the variance ``sin^2 i <v_c^2> / 2``, the mean over its flux, in the galaxy's frame.
     """
     values = posterior.parameters.complete(x)
     parts = {name: (flux_shares(posterior, values) * v2).sum(-1) for name, v2 in posterior.mass.squared_velocity(values).items()}
-    wanted = 2 * (seen.dispersion / torch.sin(torch.deg2rad(values["inclination"]))) ** 2
+    wanted = 2 * (seen.dispersion / slowing(values) / torch.sin(torch.deg2rad(values["inclination"]))) ** 2
     black = torch.minimum(parts["black_hole"], MOST_BLACK * wanted)
     shifts = {"log_m_bh": torch.log10(black / parts["black_hole"])}
     shifts |= {name: torch.log10((wanted - black) / parts["stars"]) for name in AMPLITUDES}

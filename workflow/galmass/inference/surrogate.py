@@ -22,6 +22,9 @@ class Problem(Protocol):
     bent: list[int]  # places of the coordinates that the summary is far from linear in, or that the data may leave to the prior
     direct: tuple[list[int], list[int]]  # places in z and in the summary of coordinates that pass into it one by one; perhaps none
 
+    # A problem may also have `periodic`, a list of places of angles whose z and z + 2 pi are the same place, and `reported(z)`, (..., d) -> (..., d):
+    # what is told of draws, and what has to converge; without it that is z.
+
     def straight(self, bent):
         """Map of the coordinates `bent` to those in which to propose them: see `straight`."""
 

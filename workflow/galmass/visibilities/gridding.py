@@ -30,6 +30,8 @@ from galmass.visibilities.coverage import good_size
 
 BETA = 2.0  # shape of the kernel of one cell: 0.44 at its edge
 MIN_EFFECTIVE = 5.0  # visibilities: of fewer, the scatter is no error
+MOST_OUTSIDE = 0.01  # of the visibilities: the longest baselines, which say most of the black hole, do not go unnoticed
+MOST_THIN, WRONG_WEIGHTS = 0.1, 1.1  # share of cells and ratio of variances from which errors by the weights are worth a warning
 SAME_CELL = 1e-3  # how far [cells] from a cell's centre an imported cell may lie by rounding of the field of view
 CHUNK = 2**17  # visibilities at a time: what is computed on the way stays in the cache
 
@@ -83,9 +85,16 @@ class Gridded:
         return own
 
     @property
+    def thin_share(self) -> float | None:
+        """Share of the cells whose error is by the weights, for want of visibilities; None where counts are not known."""
+        counts = self.count[self.mask]
+        return None if np.isnan(counts).any() else float((counts < self.metadata["kernel"]["min_effective"]).mean())
+
+    @property
     def n_data(self) -> int:
-        """Independent real numbers, for a kernel of one cell: two a cell, one in those of `real_only`."""
-        return int(2 * self.mask.sum() - (self.mask & self.real_only).sum())
+        """Independent real numbers: two a cell, one in those of `real_only`, over the information_factor of the kernel."""
+        numbers = 2 * self.mask.sum() - (self.mask & self.real_only).sum()
+        return round(float(numbers) / self.metadata["kernel"]["information_factor"])
 
 
 def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: float | None = None, min_effective: float = MIN_EFFECTIVE) -> Gridded:
@@ -101,7 +110,7 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
         Size of a pixel [arcsec]; the uv cell is 1 / (n_pix * cell).
     support : int
         Width of the kernel in uv cells. 1: cells are independent. m > 1: each visibility counts in m * m cells, which correlate; a likelihood that takes
-        them as independent must be divided by ``metadata["information_factor"]``. A visibility closer than m / 2 cells to the origin can meet its own
+        them as independent must be divided by ``metadata["kernel"]["information_factor"]``. A visibility closer than m / 2 cells to the origin can meet its own
         partner in a cell.
     beta : float, optional
         Shape of the kernel, 0 for a box. Default: 2 for one cell, ``pi sqrt(m^2 / 4 - 0.8)`` for wider ones (Beatty et al. 2005, without oversampling).
@@ -111,7 +120,7 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
     Raises
     ------
     InputError
-        For grids or kernels that cannot be, NaN in visibilities that are not flagged, no usable visibility, or more than half of them outside the grid.
+        For grids or kernels that cannot be, NaN in visibilities that are not flagged, no usable visibility, or more than MOST_OUTSIDE of them outside the grid.
 
     Notes
     -----
@@ -123,7 +132,7 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
     shape, scale = (n_pix, n_pix // 2 + 1), n_pix * cell_arcsec * ARCSEC
     n_chan = len(visibilities.frequency)
     result = {name: np.zeros((n_chan, *shape), kind) for name, kind in _FIELDS.items()}
-    tally, places = _Tally(n_pix), None
+    tally, places = _Tally(n_pix, cell_arcsec), None
     for channel in range(n_chan):
         if places is None or np.ndim(visibilities.u) == 2:
             u, v = (_row(x, channel) for x in (visibilities.u, visibilities.v))
@@ -136,7 +145,29 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
     kernel = {"support": support, "beta": beta, "min_effective": min_effective, "information_factor": information_factor(support, beta)}
     metadata = {**visibilities.metadata, "kernel": kernel, "notes": [*visibilities.metadata.get("notes", []), *tally.notes()]}
     frequency = np.asarray(visibilities.frequency, float)
-    return Gridded(**result, taper=taper(n_pix, support, beta), n_pix=n_pix, cell_arcsec=float(cell_arcsec), frequency=frequency, metadata=metadata)
+    found = Gridded(**result, taper=taper(n_pix, support, beta), n_pix=n_pix, cell_arcsec=float(cell_arcsec), frequency=frequency, metadata=metadata)
+    if found.thin_share:
+        metadata["notes"].append(
+            f"{found.thin_share:.1%} of the cells hold fewer than {min_effective:g} effective visibilities: their errors are by the weights"
+        )
+    return found
+
+
+def warn_of_thin_cells(gridded: Gridded, weights) -> list[str]:
+    """What to warn of where many cells take their errors from weights that are wrong.
+
+    Parameters
+    ----------
+    weights : mapping
+        What `galmass.visibilities.preparation.prepare` says of them: checked, ratio, rescaled.
+    """
+    share, ratio = gridded.thin_share or 0.0, weights.get("ratio")
+    if share <= MOST_THIN or ratio is None or weights.get("rescaled") or 1 / WRONG_WEIGHTS <= ratio <= WRONG_WEIGHTS:
+        return []
+    return [
+        f"warning: {share:.0%} of the cells take their errors from the weights, and scatter over weights is {ratio:.3f}; set channels.rescale_weights: true,"
+        " or make cells larger (a smaller field, grid.n_pix * grid.cell_arcsec) so that they hold more visibilities"
+    ]
 
 
 _FIELDS = {"mean": complex, "std": complex, "propagated": float, "count": float, "mask": bool, "du": np.float32, "dv": np.float32}
@@ -166,9 +197,9 @@ def _sinhc(square):
 
 
 def information_factor(support: int, beta: float) -> float:
-    """Sum of the correlations of a cell with all others, itself included, where visibilities lie evenly: 1 for one cell.
+    """Sum of the correlations of a cell with all others, itself included, where visibilities lie evenly: 1 for one cell, more for wider kernels.
 
-    What is constant over a few cells is known with this many times the variance that independent cells would give.
+    What is constant over a few cells is known with this many times the variance that independent cells would give: so many numbers are worth one.
     """
     x = (np.arange(1000 * support) + 0.5) / 1000 - support / 2
     lags = [kernel(x, support, beta) @ kernel(x - a, support, beta) for a in range(support)]
@@ -282,8 +313,9 @@ def _errors(variance, count, propagated, min_effective):
 class _Tally:
     """What was left out, over all channels."""
 
-    def __init__(self, n_pix):
-        self.n_pix, self.used, self.outside, self.refused, self.longest = n_pix, 0, 0, 0, 0.0
+    def __init__(self, n_pix, cell_arcsec):
+        self.n_pix, self.cell_arcsec = n_pix, cell_arcsec
+        self.used, self.outside, self.refused, self.longest = 0, 0, 0, 0.0
 
     def add(self, u, v, places, weight, refused):
         used = weight > 0
@@ -300,10 +332,12 @@ class _Tally:
         """For people; `InputError` where too little is left."""
         if self.used == 0:
             raise InputError("no visibility is left to grid: all are flagged or have a weight <= 0; look at the flags and weights of the input")
-        if 2 * self.outside > self.used:
+        if self.outside > MOST_OUTSIDE * self.used:
             fits = 0.999 * (1 - 1 / self.n_pix) / (2 * self.longest * ARCSEC)  # without Nyquist, and rounded to four digits
             raise InputError(
-                f"{self.outside} of {self.used} visibilities lie outside the uv grid: its pixels are too large; cell_arcsec = {fits:.4g} or less holds them all"
+                f"{self.outside} of {self.used} visibilities ({self.outside / self.used:.1%}) lie outside the uv grid: its pixels are too large;"
+                f" grid.cell_arcsec = {fits:.4g} or less holds them all, with grid.n_pix = {good_size(math.ceil(self.n_pix * self.cell_arcsec / fits))}"
+                f" for the same field (n_pix alone does not help: the grid ends at 1 / (2 cell_arcsec))"
             )
         lost = {"outside the uv grid": self.outside, "with a weight <= 0": self.refused}
         return [f"gridding left out {n} visibilities {why} ({self.used} had a weight)" for why, n in lost.items() if n]
@@ -373,7 +407,10 @@ def _scattered(values, where, shape, kind):
 
 
 def of_visibilities(visibilities, n_pix: int | None, cell_arcsec: float | None, **options) -> Gridded:
-    """`from_gridded` for visibilities that came gridded, which must be on a grid of these uv cells (None: whatever it is), and `grid` for all others."""
+    """`from_gridded` for visibilities that came gridded, which must be on a grid of these uv cells (None: whatever it is), and `grid` for all others.
+
+    The `options` of `grid` have no say in the former: a `support` that is not the file's is refused, the others are noted where they differ.
+    """
     about = visibilities.metadata.get("grid")
     if about is None:
         if n_pix is None or cell_arcsec is None:
@@ -385,7 +422,21 @@ def of_visibilities(visibilities, n_pix: int | None, cell_arcsec: float | None, 
             f"these visibilities came gridded with a field of {field_of_view:.6g} arcsec, and n_pix * cell_arcsec is {n_pix * cell_arcsec:.6g};"
             f" set cell_arcsec to {field_of_view / n_pix:.6g}"
         )
-    return from_gridded(visibilities, n_pix)
+    found = from_gridded(visibilities, n_pix)
+    found.metadata["notes"].extend(_unused(about, found.metadata["kernel"], **options))
+    return found
+
+
+def _unused(about, theirs, support=None, beta=None, min_effective=None) -> list[str]:
+    """What to note of options for visibilities that came gridded; `InputError` for another support than theirs."""
+    if "window_m" in about and support not in (None, theirs["support"]):
+        raise InputError(
+            f"config: grid.support is {support}, and these visibilities came gridded with a kernel {theirs['support']} uv cells wide; set it to that"
+        )
+    if "window_m" not in about:
+        return [f"the file does not tell its kernel: grid.support, beta and min_effective ({support}, {beta}, {min_effective}) were not used"]
+    other = [] if beta is None or theirs["beta"] == beta else [f"the file's kernel has beta = {theirs['beta']}; grid.beta = {beta} was not used"]
+    return [f"the file's kernel is {theirs['support']} uv cells wide; without counts in the file grid.min_effective is not used", *other]
 
 
 def from_gridded(visibilities, n_pix: int | None = None) -> Gridded:

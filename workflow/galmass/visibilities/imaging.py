@@ -101,13 +101,13 @@ def coverage(gridded):
 def summary(gridded) -> dict:
     """Numbers that describe a grid: beam, cells, counts."""
     found, counts = beam(gridded), gridded.count[gridded.mask]
-    known = bool(np.isfinite(counts).all())
+    thin = gridded.thin_share
     return {
         "n_chan": len(gridded.frequency),
         "n_cell": int(gridded.mask.sum()),
         "n_data": gridded.n_data,
-        "median_count": float(np.median(counts)) if known else None,
-        "thin_cells": float((counts < gridded.metadata["kernel"]["min_effective"]).mean()) if known else None,
+        "median_count": float(np.median(counts)) if thin is not None else None,
+        "thin_cells": thin,
         "beam_arcsec": {"major": found.major, "minor": found.minor, "position_angle_deg": found.position_angle},
         "n_pix": gridded.n_pix,
         "cell_arcsec": gridded.cell_arcsec,

@@ -11,7 +11,6 @@ import math
 import numpy as np
 import torch
 from scipy.interpolate import RectBivariateSpline
-from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from galmass.discs.cube import check_frequency, check_image
@@ -119,30 +118,6 @@ class VisibilityModel:
         for start, low, high in zip(starts, bounds, bounds[1:], strict=False):
             yield slice(start, start + step), slice(low, high), self.index[low:high] - start * size
 
-    def jacobian(self, v_c, geometry, basis):
-        """Visibilities (n_data,) and their derivatives (n_data, n_basis + n_geometry).
-
-        Exact, one tangent a column, with the points of the quadrature held where they are.
-
-        Parameters
-        ----------
-        v_c, geometry
-            Where.
-        basis : (n_radius, n_basis) tensor
-            Changes of `v_c` whose coefficients are varied.
-        """
-        points = self.disc.points(v_c, geometry)
-        pushes = [(b, torch.zeros_like(geometry)) for b in basis.T]
-        pushes += [(torch.zeros_like(v_c), e) for e in torch.eye(len(geometry), dtype=geometry.dtype, device=geometry.device)]
-        columns = [self._tangent(v_c, geometry, *push, points) for push in pushes]
-        return columns[0][0], torch.stack([tangent for _, tangent in columns], dim=1)
-
-    def _tangent(self, v_c, geometry, v_c_push, geometry_push, points):
-        # not torch.func.jvp: compiled kernels see through dual numbers, not through its wrappers
-        with forward_ad.dual_level():
-            dual = self(forward_ad.make_dual(v_c.detach(), v_c_push), forward_ad.make_dual(geometry.detach(), geometry_push), points)
-            return forward_ad.unpack_dual(dual)
-
 
 class _HalfPlane(torch.autograd.Function):
     """`VisibilityModel.transform` block by block: half the time and a tenth of the memory of the same lines at once, on a CPU."""
@@ -168,10 +143,6 @@ class _HalfPlane(torch.autograd.Function):
             plane.view(-1)[index] = gradient[data]
             image[channels] = model._adjoint(plane)
         return image, None
-
-    @staticmethod
-    def jvp(ctx, image_t, _):
-        return _HalfPlane.forward(image_t, ctx.model)
 
 
 def primary_beam(n_pix, cell_arcsec, frequency_hz, dish_diameter_m, coefficient=1.13):

@@ -3,6 +3,9 @@
 KinMS (Davis et al. 2013) projects clouds of an axisymmetric disc and gives them velocities; the clouds, where they are, are summed up at the
 baselines by a non-uniform Fourier transform (finufft): no pixels, no grid, no taper. The gas dispersion spreads each cloud over the channels by
 error functions; the rotation curve is that of the untruncated Nuker profile by quadrature of its Abel density (`galmass.profiles.abel`).
+
+Clouds move in the frame of the galaxy: one of velocity v is seen at ``nu = nu_rest (1 - v_sys / c) (1 - v / c)``, v_sys being a radio velocity, and the
+radio velocity of that frequency, ``c (1 - nu / nu_rest)``, is what a channel knows. The gas dispersion shrinks with 1 - v_sys / c likewise.
 """
 
 import math
@@ -120,7 +123,7 @@ def rotation_curve(truth: dict):
 
 
 def clouds(truth: dict, radius, v_c, n_clouds: int, profile: str, sampling: str, rng: np.random.Generator):
-    """Offsets to the east and north [arcsec] and velocities [km/s] of clouds of equal flux, without gas dispersion; (n_clouds,) each."""
+    """Offsets to the east and north [arcsec] and radio velocities [km/s] of clouds of equal flux, without gas dispersion; (n_clouds,) each."""
     kinms, options = _kinms(n_clouds, int(rng.integers(1, 2**24))), {}
     table, brightness = _brightness(profile, truth)
     if sampling == "kinms":
@@ -130,7 +133,13 @@ def clouds(truth: dict, radius, v_c, n_clouds: int, profile: str, sampling: str,
     curve = {"velRad": radius, "velProf": v_c, "returnClouds": True}
     _, place, velocity = kinms.model_cube(truth["inclination"], truth["position_angle"], gasSigma=0.0, **curve, **options)
     # KinMS counts x as right ascension of a FITS image does: to the west
-    return truth["x_offset"] - place[:, 0], truth["y_offset"] + place[:, 1], truth["v_sys"] + velocity
+    return truth["x_offset"] - place[:, 0], truth["y_offset"] + place[:, 1], radio_velocity(velocity, truth["v_sys"])
+
+
+def radio_velocity(velocity, v_sys: float):
+    """Radio velocities [km/s] of light from clouds of `velocity` in the frame of a galaxy, to first order in it, by its frequency."""
+    frequency = (1 - v_sys / LIGHT) * (1 - velocity / LIGHT)  # over that at rest
+    return LIGHT * (1 - frequency)
 
 
 def _kinms(n_clouds, seed):
@@ -167,7 +176,7 @@ def velocity_rows(curve: dict, distance: float) -> list[dict]:
 def channel_fluxes(velocity, truth: dict, frequency: float, width: float, rest_frequency: float):
     """Which clouds reach into a channel of `width` [Hz], and their flux densities there [Jy], averaged over it."""
     high, low = (LIGHT * (1 - (frequency + side * width / 2) / rest_frequency) for side in (-1, 1))
-    spread = max(truth["sigma_gas"], 1e-6)
+    spread = max(truth["sigma_gas"], 1e-6) * (1 - truth["v_sys"] / LIGHT)
     used = (velocity > low - REACH * spread) & (velocity < high + REACH * spread)
     upper, lower = (erf((edge - velocity[used]) / (math.sqrt(2) * spread)) for edge in (high, low))
     return used, truth["flux"] / len(velocity) * 0.5 * (upper - lower) / (high - low)

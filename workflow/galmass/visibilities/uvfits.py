@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.constants import c
 
 from galmass.errors import InputError
+from galmass.units import LIGHT
 from galmass.visibilities import io
 
 CHUNK = 2**24  # bytes of the file in memory at a time
-SPEED_OF_LIGHT = c.value
+SPEED_OF_LIGHT = 1e3 * LIGHT  # [m/s]
 HANDS = {("XX", "YY"): (-5, -6), ("RR", "LL"): (-1, -2), ("I",): (1,)}  # codes of the STOKES axis
 FRAMES = {"TOPOCENT": "TOPO", "GEOCENTR": "GEO", "BARYCENT": "BARY", "HELIOCEN": "BARY", "LSRK": "LSRK", "LSRD": "LSRD", "GALACTOC": "GALACTO"}
 VELREF = {1: "LSRK", 2: "BARY", 3: "TOPO"}  # AIPS, where SPECSYS is missing; + 256 for radio velocities
