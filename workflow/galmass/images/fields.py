@@ -21,7 +21,7 @@ REASONS = ("no position", "no frame", "off the frame", "misplaced", "edge or gap
 def columns(bands: Sequence[str] = BANDS) -> dict[str, Column]:
     """Columns of the table of cutouts."""
     return {
-        "galaxy_id": Column("", "as in galaxies.parquet and in its order"),
+        "galaxy_id": Column("", "as in galaxies.parquet; rows are in the order of the fields"),
         "run": Column("", "run of the frames"),
         "camcol": Column("", "camera column of the frames"),
         "field": Column("", "field that was used: the neighbouring one where the galaxy's own does not hold its stamp"),
