@@ -139,7 +139,7 @@ class Writer:
         words = self._galaxy_id.astype("S")
         words = np.frombuffer(words.tobytes(), np.uint8).reshape(len(words), -1)
         stored = self._group.create_array("galaxy_id", data=words, chunks=(65536, words.shape[1]), dimension_names=("galaxy", "character"))
-        stored.attrs.update(unit="", description="identifiers in ASCII, padded with zeros; match by them, not by order: cutouts of frames are in the order of the fields")
+        stored.attrs.update(unit="", description="identifiers in ASCII, padded with zeros: match by them, cutouts of frames are in the order of the fields")
         self._group.attrs["sha256"] = self._sha256 | {"galaxy_id": array_digest(words)}
 
 
