@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,11 @@ def kill_group(process: subprocess.Popen) -> None:
     """SIGKILL for a process and all its children: a power cut."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:  # children that die a moment later still hold the lock of `make demo`
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"children of process {process.pid} outlive SIGKILL")
