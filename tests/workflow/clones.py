@@ -5,8 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
