@@ -82,6 +82,7 @@ WRONG = {
         ["samples.f.modalities", "knows no masses"],
     ),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
+    "redshift of the simulated sky": ({"samples": {"mock": {"redshift": [0.1, 1.5]}}}, ["samples.mock.redshift reaches 1.5", "hold to 0.54"]),
 }
 
 

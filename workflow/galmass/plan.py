@@ -20,6 +20,7 @@ SOURCES = {
     "frames": {"folder", "detection", "frames"},
 }
 CLASSES = {"kcorrect_gst": {"nuv_r_blue", "nuv_r_red", "u_r_margin"}, "sdss_mgs": {"ssfr_star_forming", "ssfr_passive"}}
+FARTHEST_MOCK = 0.54  # beyond, u sees wavelengths that its spectra do not have
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
@@ -186,6 +187,8 @@ def _check_sample(key: str, entry: Mapping) -> None:
         _ordered(f"{key}.classes.nuv_r_blue", entry["classes"]["nuv_r_blue"], f"{key}.classes.nuv_r_red", entry["classes"]["nuv_r_red"])
     if entry["source"] == "mock":
         _increasing(f"{key}.class_limits from passive to star-forming", entry["class_limits"][::-1])
+        if entry["redshift"][1] > FARTHEST_MOCK:
+            raise InputError(f"config: {key}.redshift reaches {entry['redshift'][1]:g}; the spectra of source mock hold to {FARTHEST_MOCK:g}")
 
 
 def _check_bins(key: str, width: float, mass_range: list[float]) -> None:

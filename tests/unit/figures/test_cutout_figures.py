@@ -64,13 +64,12 @@ def _figures(images, mask):
     shift = np.random.default_rng(1).normal(0, 0.1, (4, 16, 16))
     return {
         "montage": cutouts.montage(images, mask, BANDS, titles, 0.396, columns=4),
-        "all_bands": cutouts.all_bands(images[:3], mask[:3], BANDS, titles[:3]),
         "saliency": cutouts.saliency(images[:4], mask[:4], BANDS, shift, titles[:4], 4),
         "saliency_profile": cutouts.saliency_profile(np.array([1.0, 2.0, 3.0]), np.array([0.2, 0.1, 0.01]), 4),
     }
 
 
-@pytest.mark.parametrize("name", ["montage", "all_bands", "saliency", "saliency_profile"])
+@pytest.mark.parametrize("name", ["montage", "saliency", "saliency_profile"])
 def test_figures_are_drawn_and_the_same_twice(name, images, mask, tmp_path):
     paths = [tmp_path / f"{i}.svg" for i in range(2)]
     for path in paths:
@@ -94,5 +93,4 @@ def test_the_montage_says_how_much_is_masked_and_how_large_things_are(images, ma
 
 def test_one_galaxy_and_one_band(images, mask):
     cutouts.montage(images[:1, :1], mask[:1, :1], ["r"], ["a"], 0.396)
-    cutouts.all_bands(images[:1, :1], mask[:1, :1], ["r"], ["a"])
     cutouts.saliency(images[:1, :1], mask[:1, :1], ["r"], np.zeros((1, 16, 16)), ["a"], 2)

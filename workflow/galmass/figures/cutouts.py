@@ -81,23 +81,6 @@ def _scale_bar(axis, n_pix: int, pixel_scale_arcsec: float) -> None:
     axis.text(0.06 * n_pix, 0.1 * n_pix, f'{length:g}"', color="w", fontsize=6, va="bottom")
 
 
-def all_bands(images, mask, bands: Sequence[str], titles: Sequence[str]) -> Figure:
-    """Every band of a few galaxies, one a row, stretched alike along the row; masked pixels purple."""
-    drawn = style.figure(1.2 * len(bands) + 0.6, 1.25 * len(images) + 0.4)
-    axes = drawn.subplots(len(images), len(bands), squeeze=False)
-    for row, image, lost, title in zip(axes, np.asarray(images, float), np.asarray(mask), titles, strict=True):
-        for axis, pixels, own, band in zip(row, image, lost, bands, strict=True):
-            noise = 1.4826 * np.median(np.abs(pixels - np.median(pixels))) or 1.0
-            axis.imshow(np.ma.array(np.arcsinh(pixels / noise), mask=own.astype(bool)), origin="lower", cmap=_map(), vmin=-1, vmax=5, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-            if axis in axes[0]:
-                axis.set_title(band)
-        row[0].set_ylabel(title, fontsize=6)
-    drawn.suptitle("asinh of the flux in units of the scatter of the pixels, -1 to 5")
-    return drawn
-
-
 def _map():
     from matplotlib import colormaps
 

@@ -8,22 +8,15 @@ import pandas as pd
 from galmass.errors import InputError
 
 
-def chunk_of_fields(used: pd.DataFrame, fields_per_chunk: int) -> np.ndarray:
-    """Chunk (n_galaxy,) of int of each galaxy: the galaxies of a field are together, so that each frame is fetched once.
+def chunks_of_fields(used: pd.DataFrame, n_chunk: int) -> np.ndarray:
+    """Chunk (n_galaxy,) of int of each galaxy, none empty: the galaxies of a field are together, so that each frame is fetched once.
 
     Parameters
     ----------
     used : DataFrame
         run, camcol, field of each galaxy's frames, as `galmass.images.fields.fields_needed` gives them.
-    fields_per_chunk : int
-        Neighbouring fields of a run are in one chunk, if they fit.
-    """
-    number = used.groupby(["run", "camcol", "field"], sort=True).ngroup().to_numpy()
-    return number // fields_per_chunk
-
-
-def chunks_of_fields(used: pd.DataFrame, n_chunk: int) -> np.ndarray:
-    """As `chunk_of_fields`, for a number of chunks that is known before the catalogue; none is empty.
+    n_chunk : int
+        Known before the catalogue; neighbouring fields of a run are in one chunk, if they fit.
 
     Raises
     ------
