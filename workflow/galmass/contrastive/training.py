@@ -19,6 +19,7 @@ from galmass.contrastive.data import galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
 from galmass.contrastive.modalities import Modality, Standardisation
 from galmass.contrastive.models import Model, build_network, options_of
+from galmass.contrastive.schedules import learning_rate_factor
 from galmass.contrastive.sources import evenly
 from galmass.contrastive.stamps import ImageScaling
 from galmass.errors import InputError
@@ -59,18 +60,6 @@ class ContrastiveTraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["stamp"] = self.stamp
-
-
-def learning_rate_factor(step: int, options: Mapping) -> float:
-    """Factor on the learning rate at a step.
-
-    'step': divided by 5 after a third of the steps, as in the paper (60 000 of 180 000); 'cosine': twenty
-    steps of warm-up, then half a cosine to zero.
-    """
-    share = step / options["max_steps"]
-    if options["schedule"] == "step":
-        return 1.0 if share < 1 / 3 else 0.2
-    return min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -54,3 +54,15 @@ def split(information_1, information_2, information_12) -> dict:
     redundant = np.minimum(information_1, information_2)
     synergistic = information_12 - information_1 - information_2 + redundant
     return dict(zip(COMPONENTS, (redundant, information_1 - redundant, information_2 - redundant, synergistic), strict=True))
+
+
+def ensemble_nll(nll, members=None) -> np.ndarray:
+    """Cross-entropy (n_galaxy,) [nat] of the mean density of an ensemble, from the cross-entropies (n_galaxy, n_member) of its members.
+
+    Parameters
+    ----------
+    members : sequence of int, optional
+        Which of them, each as often as it is named; all, once, where none are.
+    """
+    chosen = np.asarray(nll, float) if members is None else np.asarray(nll, float)[:, list(members)]
+    return np.log(chosen.shape[1]) - np.logaddexp.reduce(-chosen, axis=1)
