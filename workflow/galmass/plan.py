@@ -1,6 +1,7 @@
 """What a configuration asks for, and what a schema cannot say of it: names and numbers that refer to each other."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
 from galmass.contrastive.modalities import Modality
@@ -21,12 +22,23 @@ SOURCES = {
 }
 CLASSES = {"kcorrect_gst": {"nuv_r_blue", "nuv_r_red", "u_r_margin"}, "sdss_mgs": {"ssfr_star_forming", "ssfr_passive"}}
 FARTHEST_MOCK = 0.54  # beyond, u sees wavelengths that its spectra do not have
+TUPLE = ("first", "second", "union", "against")
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
 def models(config: Mapping) -> list[tuple[str, str]]:
     """Every (sample, modality) that the run trains."""
     return [(s, m) for s in config["run"]["samples"] for m in config["samples"][s]["modalities"]]
+
+
+def tuples(config: Mapping) -> list[tuple[str, str]]:
+    """Every (sample, tuple) that the run decomposes."""
+    return [(s, t) for s in config["run"]["samples"] for t in config["samples"][s].get("tuples", [])]
+
+
+def inputs_of(entry: Mapping) -> dict[str, str]:
+    """Modalities of a tuple by their part in it; ``against`` where there is one."""
+    return {part: entry[part] for part in TUPLE if part in entry}
 
 
 def stores_of(sample: Mapping) -> dict[str, Mapping]:
@@ -53,7 +65,7 @@ def check_references(config: Mapping) -> None:
     for sample in config["run"]["samples"]:
         _declared(sample, config["samples"], "run.samples")
     for name, entry in config["samples"].items():
-        _check_keys(f"samples.{name}", entry, {"source", "modalities"} | SOURCES[entry["source"]], {"causality"}, entry["source"])
+        _check_keys(f"samples.{name}", entry, {"source", "modalities"} | SOURCES[entry["source"]], {"causality", "tuples"}, entry["source"])
         if entry["source"] in CLASSES:
             _check_keys(f"samples.{name}.classes", entry["classes"], CLASSES[entry["source"]], set(), entry["source"])
         _check_sample(f"samples.{name}", entry)
@@ -71,6 +83,7 @@ def check_references(config: Mapping) -> None:
     for key, options in (("contrastive", {}), ("contrastive.images", config["contrastive"]["images"])):
         options = config["contrastive"] | options
         _check_steps(key, options["max_steps"], options["validate_every"])
+    _check_information(config)
     _check_deprojection(config["deprojection"])
     for name in config["run"]["galaxies"]:
         _declared(name, config["galaxies"], "run.galaxies")
@@ -81,6 +94,54 @@ def check_references(config: Mapping) -> None:
     _check_priors("fitting.priors", config["fitting"]["priors"])
     for model, priors in config["fitting"]["model_priors"].items():
         _check_priors(f"fitting.model_priors.{model}", priors)
+
+
+def _check_information(config: Mapping) -> None:
+    """Raise `InputError` for tuples that lack a model, unions that are none, bins or steps that do not fit."""
+    information = config["information"]
+    _check_bins("information.bin_width", information["bin_width"], config["contrastive"]["mass_range"])
+    for kind, usual in (("", {}), (".images", information["training"].get("images", {}))):
+        options = information["training"] | usual
+        _check_steps(f"information.training{kind}", options["max_steps"], options["validate_every"])
+    for name, edges in information["bins"].items():
+        for pair in pairwise(edges):
+            _increasing(f"information.bins.{name}", list(pair))
+    blocks = {block for entry in config["samples"].values() for block in entry.get("information", {}).get("blocks", {})}
+    for modality, block in information["truth"].items():
+        if block not in blocks:
+            raise InputError(f"config: information.truth.{modality} names '{block}'; known: {', '.join(sorted(blocks)) or 'no block of any sample'}")
+    for name, entry in information["tuples"].items():
+        for part, modality in inputs_of(entry).items():
+            if any(name in config["samples"][s].get("tuples", []) for s in config["samples"]):
+                _declared(modality, config["modalities"], f"information.tuples.{name}.{part}")
+        if all(modality in config["modalities"] for modality in inputs_of(entry).values()):
+            _check_union(name, *(config["modalities"][entry[part]] for part in TUPLE[:3]), entry["union"])
+    for sample, name in tuples(config):
+        _declared(name, information["tuples"], f"samples.{sample}.tuples")
+        source = config["samples"][sample]["source"]
+        if source == "frames":
+            raise InputError(f"config: samples.{sample}.tuples is not empty, and its source, frames, knows no masses")
+        for modality in inputs_of(information["tuples"][name]).values():
+            _require(_inputs(modality, config["modalities"][modality]), source, sample, f"config: modality {modality} of tuple {name}")
+            _check_images(modality, config["modalities"][modality], sample, stores_of(config["samples"][sample]))
+
+
+def _check_union(name: str, first: Mapping, second: Mapping, union: Mapping, called: str) -> None:
+    """Raise `InputError` where the union has not exactly what first and second have."""
+    alone, both = _seen(first) | _seen(second), _seen(union)
+    if alone != both:
+        lacking, more = (", ".join(sorted(map(" ".join, some))) for some in (alone - both, both - alone))
+        said = [f"lacks {lacking}"] * bool(lacking) + [f"has {more} besides"] * bool(more)
+        raise InputError(f"config: information.tuples.{name}.union: modality {called} must have what first and second have, and {' and '.join(said)}")
+
+
+def _seen(entry: Mapping) -> set[tuple[str, ...]]:
+    """Everything that a modality is fed, each with how it is seen."""
+    found = {("column", name) for name in entry["values"]} | {("error", name) for name in entry["errors"]}
+    found |= {("scalar", name, kind) for name, kind in entry["scalars"].items()}
+    images = entry.get("images")
+    wanted = [] if images is None else [images["store"], images.get("normalise", "none"), f"{images['n_pix']} pixels"]
+    return found | ({("image", *wanted, band) for band in images["bands"]} if images else set())
 
 
 def _check_galaxy(key: str, entry: Mapping) -> None:

@@ -132,6 +132,12 @@ def read_json(path):
         raise InputError(f"{path} is no JSON ({error}); delete it and run again") from error
 
 
+def write_text(path, text: str) -> None:
+    """Write words for people, Markdown or HTML."""
+    with replacing(path) as part:
+        part.write_text(text.rstrip("\n") + "\n")
+
+
 def write_csv(path, rows: list[Mapping]) -> None:
     """Write rows as CSV for people; the header is the keys of the first row."""
     import pandas as pd

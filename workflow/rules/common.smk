@@ -13,13 +13,24 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from galmass.configuration import check, load_schema
 from galmass.errors import InputError
 from galmass.logs import text_table
-from galmass.plan import MASS_MODELS, causality_of, check_references, models, stores_of, training_options
+from galmass.plan import (
+    MASS_MODELS,
+    causality_of,
+    check_references,
+    inputs_of,
+    models,
+    stores_of,
+    training_options,
+    tuples,
+)
 from galmass.provenance import code_version
 from galmass.units import LIGHT
 
 COMMITTED = "resources/nuker.safetensors"
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+ANSWERED = ["results/answers.csv", "results/answers.md", "results/answers.html"]
+INFORMATION = ["components.parquet", "summary.json", "averages.csv", "bars.svg", "stacks.svg", "noise.svg"]
 HEADLINES, BLACK_HOLES, REPORT = "results/headlines.csv", "results/black_holes.csv", "results/report.html"
 ESTIMATES = [
     *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
@@ -109,7 +120,39 @@ def survey_targets(wildcards):
             targets.append(f"results/{sample}/contrastive/{modality}/saliency.svg")
         targets += [f"results/{sample}/contrastive/{modality}/{name}" for name in ESTIMATES]
         targets += [f"results/{sample}/causality/{modality}/{name}" for name in TESTS]
+    targets += information_targets()
     return targets
+
+
+def information_targets():
+    """Decompositions of the tuples of every sample, and what they answer."""
+    targets = [f"results/{s}/information/{t}/{name}" for s, t in tuples(config) for name in INFORMATION]
+    targets += [f"results/{s}/information/{t}/gap.svg" for s, t in tuples(config) if "against" in tuple_entry(t)]
+    paired = {s: None for s, t in tuples(config) if tuple_entry(t)["question"] == "bands"}
+    targets += [f"results/{s}/information/synergies.svg" for s in paired]
+    return targets + (ANSWERED if tuples(config) else [])
+
+
+def tuple_entry(name):
+    """One entry of information.tuples."""
+    return config["information"]["tuples"][name]
+
+
+def bands_of(wildcards):
+    """Tuples of a sample that ask which bands are synergistic."""
+    return [t for s, t in tuples(config) if s == wildcards.sample and tuple_entry(t)["question"] == "bands"]
+
+
+def densities(wildcards, suffix):
+    """Densities of the modalities of a tuple."""
+    modalities = inputs_of(tuple_entry(wildcards.tuple)).values()
+    return [f"results/{wildcards.sample}/information/densities/{m}.{suffix}" for m in modalities]
+
+
+def known_information(wildcards):
+    """What an ideal network would know, where the sample is simulated."""
+    simulated_one = config["samples"][wildcards.sample]["source"] == "mock"
+    return [f"results/{wildcards.sample}/truth/information.csv"] if simulated_one else []
 
 
 def deprojection_targets(wildcards):
@@ -307,6 +350,7 @@ except InputError as error:
 wildcard_constraints:
     sample="|".join(map(re.escape, config["samples"])),
     modality="|".join(map(re.escape, config["modalities"])),
+    tuple="|".join(map(re.escape, config["information"]["tuples"])) or "(?!)",
     output="symexp|linear",
     store="optical|infrared",
     chunk=r"\d{4}",

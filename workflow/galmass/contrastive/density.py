@@ -176,6 +176,17 @@ def cross_fitted(
     return {"nll": nll, "mass_mean": mean, "fold": fold}, notes
 
 
+def labelled(frame, found: Mapping) -> dict:
+    """Arrays of `cross_fitted` with their axes, units and galaxies, as a store takes them."""
+    member = ("galaxy", "member")
+    return {
+        "galaxy_id": (frame["galaxy_id"].astype(str).to_numpy().astype("U"), ("galaxy",), stores.Column("", "identifier of the galaxy")),
+        "fold": (found["fold"], ("galaxy",), stores.Column("", "fold of the galaxy: its networks were trained on the others")),
+        "nll": (found["nll"], member, stores.Column("nat", "minus the log-probability of the bin of the true mass, held out")),
+        "mass_mean": (found["mass_mean"], member, stores.Column("dex(solMass)", "mean of the mass density, held out")),
+    }
+
+
 def _group(frame, modality, edges, options, parts, group, scratch, code, cutouts) -> tuple[dict, tuple]:
     """Train some members together; their best weights and what they say of their held-out galaxies."""
     if modality.images:

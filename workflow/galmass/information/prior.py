@@ -34,6 +34,14 @@ def prior_nll(mass, edges, reference=None, smoothing: Mapping = SMOOTHING) -> np
     return np.where(inside, -np.log(probability)[bins], np.nan)
 
 
+def held_out(mass, fold, edges, smoothing: Mapping = SMOOTHING) -> np.ndarray:
+    """`prior_nll` of every galaxy (n_galaxy,) from the galaxies of the other folds [nat]."""
+    nll = np.empty(len(mass))
+    for f in np.unique(fold):
+        nll[fold == f] = prior_nll(mass[fold == f], edges, mass[fold != f], smoothing)
+    return nll
+
+
 def prior_probability(reference, edges, smoothing: Mapping = SMOOTHING) -> np.ndarray:
     """Probability of each mass bin, (n_bin,), nowhere zero, adding up to one.
 

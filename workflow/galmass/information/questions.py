@@ -1,0 +1,132 @@
+"""What the informations of a run answer, in words: every number comes from a summary of the run."""
+
+import html as markup
+from collections.abc import Mapping
+
+KINDS = {
+    "images": "Do images, or the forms measured in them, add to photometry?",
+    "infrared": "Can images replace infrared photometry?",
+    "bands": "Which bands are synergistic?",
+    "control": "How much does an input add that can tell nothing new (negative control)?",
+}
+LEADING = {"images": "gain_2", "infrared": "gain_2", "bands": "synergistic", "control": "gain_2"}
+
+
+def overall(summary: Mapping, kind: str = "mean") -> Mapping:
+    """Averages over all galaxies."""
+    return next(row for row in summary["rows"] if row["label"] == "all" and row["kind"] == kind)
+
+
+def answers(summaries: list[Mapping], questions: Mapping[str, str]) -> list[dict]:
+    """One row for each tuple that asks something, question by question, bands by their synergy.
+
+    Parameters
+    ----------
+    questions : mapping of tuple to question
+        Tuples with 'none' answer nothing.
+
+    Returns
+    -------
+    list of dict
+        ``question``, ``sample``, ``tuple``, ``answer`` and ``words``; ``quantity``, ``nat``, ``low``, ``high`` (95 %), and
+        ``share``: of the information that is compared.
+    """
+    rows = [_answer(summary, questions[summary["tuple"]]) for summary in summaries if questions[summary["tuple"]] in KINDS]
+    order = list(KINDS.values())
+    return sorted(rows, key=lambda row: (order.index(row["question"]), -row["nat"]))
+
+
+def _answer(summary: Mapping, question: str) -> dict:
+    row, pointwise = overall(summary), overall(summary, "pointwise")
+    quantity = LEADING[question]
+    value, low, high = row[quantity]
+    compared = row["information_2"][0] if question == "infrared" else row["information_12"][0]
+    share = value / compared if compared > 0 else float("nan")
+    answer, words = _WORDS[question](summary["inputs"], row, pointwise, share)
+    found = {"question": KINDS[question], "sample": summary["sample"], "tuple": summary["tuple"], "answer": answer, "words": words}
+    return found | {"quantity": quantity, "nat": value, "low": low, "high": high, "share": share, "n": summary["n"]}
+
+
+def _interval(values) -> str:
+    return f"{values[0]:.3f} nat ({values[1]:.3f} to {values[2]:.3f})"
+
+
+def sign(values) -> int:
+    """1 where the interval lies above zero, -1 below, 0 where it holds zero."""
+    return (values[1] > 0) - (values[2] < 0)
+
+
+def _images(inputs, row, pointwise, share) -> tuple[str, str]:
+    answer = {1: "yes", 0: "not seen", -1: "no"}[sign(row["gain_2"])]
+    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {100 * share:.0f} % of what both tell; "
+    words += f"of it {_interval(row['unique_2'])} unique and {_interval(row['synergistic'])} synergistic"
+    if row.get("gap"):
+        beyond = {1: "more than", 0: "as much, within the interval, as", -1: "less than"}[sign(row["gap"])]
+        words += f"; {inputs['against']} tells {beyond} both: difference {_interval(row['gap'])}"
+    return answer, words
+
+
+def _infrared(inputs, row, pointwise, share) -> tuple[str, str]:
+    answer = {1: "no" if share > 0.5 else "in part", 0: "yes, as far as these networks see", -1: "yes"}[sign(row["gain_2"])]
+    words = f"{inputs['second']} alone tells {_interval(row['information_2'])}; beside {inputs['first']} it still adds {_interval(row['gain_2'])}, "
+    return answer, words + f"{100 * share:.0f} % of that, and {_interval(row['redundant'])} is redundant"
+
+
+def _bands(inputs, row, pointwise, share) -> tuple[str, str]:
+    answer = {1: "synergistic", 0: "not seen", -1: "less than the sum"}[sign(row["synergistic"])]
+    words = f"{inputs['first']} and {inputs['second']}: synergy {_interval(row['synergistic'])}, {100 * share:.0f} % of what both tell "
+    return answer, words + f"(pointwise minimum: {_interval(pointwise['synergistic'])}), redundant {_interval(row['redundant'])}"
+
+
+def _control(inputs, row, pointwise, share) -> tuple[str, str]:
+    answer = {1: "something", 0: "nothing that is seen", -1: "less than nothing: it misleads"}[sign(row["gain_2"])]
+    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {100 * share:.1f} % of what both tell"
+    return answer, words + f"; alone it tells {_interval(row['information_2'])}"
+
+
+_WORDS = {"images": _images, "infrared": _infrared, "bands": _bands, "control": _control}
+
+
+def markdown(rows: list[dict], summaries: list[Mapping]) -> str:
+    """All answers as a page."""
+    lines = ["# What the informations of this run answer", ""]
+    lines += [
+        "Informations are differences of cross-entropies of held-out galaxies: what these networks found. Up to the excess of the prior "
+        "they are lower bounds, and a better network may find more. Components are those of the averages (minimum mutual information) unless "
+        "pointwise is said; intervals are 95 %, from galaxies and ensemble members drawn anew, without the choice of training galaxies.",
+        "",
+    ]
+    for question in dict.fromkeys(row["question"] for row in rows):
+        lines += [f"## {question}", ""]
+        lines += [f"- {row['sample']}, {row['n']} galaxies: **{row['answer']}**. {row['words']}." for row in rows if row["question"] == question]
+        lines.append("")
+    known = [(summary, gap) for summary in summaries for gap in summary["truth"]]
+    if known:
+        lines += ["## How much did the networks miss?", ""]
+        lines += [
+            f"- {s['sample']}, {s['tuple']}, {gap['quantity']}: found {_interval(gap['found'])}, an ideal network {gap['truth']:.3f} +- "
+            f"{gap['truth_error']:.3f} nat, {gap['gap']:.3f} nat missed."
+            for s, gap in known
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def html(text: str) -> str:
+    """The page of `markdown` as HTML: headings, lists, bold words and paragraphs, which is all that it uses."""
+    body = ["<!doctype html><meta charset='utf-8'><style>body{font-family:sans-serif;max-width:60em;margin:2em}</style>"]
+    listed = False
+    for line in text.splitlines():
+        if line.startswith("- ") != listed:
+            listed = not listed
+            body.append("<ul>" if listed else "</ul>")
+        words = _bold(markup.escape(line.lstrip("#- ")))
+        level = len(line) - len(line.lstrip("#"))
+        tag = f"h{level}" if level else "li" if listed else "p"
+        body += [f"<{tag}>{words}</{tag}>"] if words else []
+    return "\n".join([*body, "</ul>" * listed])
+
+
+def _bold(line: str) -> str:
+    parts = line.split("**")
+    return "".join(f"<b>{part}</b>" if i % 2 else part for i, part in enumerate(parts))
