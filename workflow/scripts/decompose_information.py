@@ -3,20 +3,17 @@
 import numpy as np
 
 from galmass import logs, stores
-from galmass.information import averages, decomposition, prior, report
+from galmass.information import averages, decomposition, densities, prior, report
 
 with logs.recording(snakemake.log[0]):
     p, rng = snakemake.params, np.random.default_rng(snakemake.params.seed)
-    notes = [stores.read_json(path) for path in snakemake.input.notes]
-    tables = [stores.read_arrays(path, note["sha256"])[0] for path, note in zip(snakemake.input.densities, notes, strict=True)]
-    report.check_plans(dict(zip(p.inputs.values(), notes, strict=True)))
-    rows = averages.common(dict(zip(p.inputs.values(), tables, strict=True)))
-    nlls = [table["nll"][rows[m]] for m, table in zip(p.inputs.values(), tables, strict=True)]
-    first = rows[p.inputs["first"]]
+    paths = [dict(zip(p.inputs.values(), some, strict=True)) for some in (snakemake.input.densities, snakemake.input.notes)]
+    tables, plan = densities.read(*paths)
+    nlls, held = [tables[m]["nll"] for m in p.inputs.values()], tables[p.inputs["first"]]
     wanted = ("galaxy_id", "log_mass", "galaxy_class", "petro_mag_r")
     catalogue = stores.read_table(snakemake.input.galaxies, wanted)[list(wanted)]
-    galaxies = catalogue.set_index(catalogue["galaxy_id"].astype(str)).loc[tables[0]["galaxy_id"][first]].reset_index(drop=True)
-    galaxies["fold"], mass = tables[0]["fold"][first], galaxies["log_mass"].to_numpy(float)
+    galaxies = catalogue.set_index(catalogue["galaxy_id"].astype(str)).loc[held["galaxy_id"]].reset_index(drop=True)
+    galaxies["fold"], mass = held["fold"], galaxies["log_mass"].to_numpy(float)
     edges = np.linspace(*p.mass_range, round((p.mass_range[1] - p.mass_range[0]) / p.options["bin_width"]) + 1)
     galaxies["prior_nll"] = prior.held_out(mass, galaxies["fold"].to_numpy(), edges, p.options["prior"])
     h = galaxies["prior_nll"].to_numpy()
@@ -29,7 +26,7 @@ with logs.recording(snakemake.log[0]):
     summary = {"tuple": snakemake.wildcards.tuple, "sample": snakemake.wildcards.sample, "inputs": dict(p.inputs), "rows": found}
     summary |= {"n": len(galaxies), "noise": averages.noise(nlls, h, rng), "truth": averages.truth_gaps(found, known), "seed": p.seed}
     summary |= {"prior": dict(p.options["prior"]) | {"nats": float(h.mean()), "excess": prior.excess(h, mass, edges)}, "bootstrap": p.options["bootstrap"]}
-    summary |= {"ensemble": nlls[0].shape[1], "folds": notes[0]["plan"]["folds"], "n_left_out": len(catalogue) - len(galaxies)}
+    summary |= {"ensemble": nlls[0].shape[1], "folds": plan["folds"], "n_left_out": len(catalogue) - len(galaxies)}
     print("\n".join(report.lines(summary)))
     stores.write_table(snakemake.output.components, galaxies, report.columns(galaxies), {"inputs": dict(p.inputs)})
     stores.write_csv(snakemake.output.averages, report.table(summary))

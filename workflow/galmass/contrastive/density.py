@@ -179,8 +179,11 @@ def cross_fitted(
 def labelled(frame, found: Mapping) -> dict:
     """Arrays of `cross_fitted` with their axes, units and galaxies, as a store takes them."""
     member = ("galaxy", "member")
+    # text in Zarr 3 has no settled form: bytes of one length can be read by everybody
+    words = np.array([str(name).encode("ascii") for name in frame["galaxy_id"]])
+    identifiers = np.frombuffer(words.tobytes(), np.uint8).reshape(len(words), -1)
     return {
-        "galaxy_id": (frame["galaxy_id"].astype(str).to_numpy().astype("U"), ("galaxy",), stores.Column("", "identifier of the galaxy")),
+        "galaxy_id": (identifiers, ("galaxy", "character"), stores.Column("", "identifiers in ASCII, padded with zeros")),
         "fold": (found["fold"], ("galaxy",), stores.Column("", "fold of the galaxy: its networks were trained on the others")),
         "nll": (found["nll"], member, stores.Column("nat", "minus the log-probability of the bin of the true mass, held out")),
         "mass_mean": (found["mass_mean"], member, stores.Column("dex(solMass)", "mean of the mass density, held out")),

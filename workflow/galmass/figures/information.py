@@ -41,8 +41,7 @@ def stacks(summary) -> Figure:
             middle, width = (np.array([f(row) for row in rows]) for f in (lambda r: (r["low"] + r["high"]) / 2, lambda r: r["high"] - r["low"]))
             _stacked(axis, middle, rows, 0.96 * width, _names(summary))
             axis.set_title(title)
-            if line is axes[1]:
-                axis.set_xlabel(label)
+            axis.set_xlabel(label)
         line[0].set_ylabel("information [nat]")
     axes[0, 1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     drawn.suptitle(_title(summary))

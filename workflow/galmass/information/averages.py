@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 
-from galmass.errors import InputError
 from galmass.information.decomposition import COMPONENTS, INFORMATIONS, KINDS, ensemble_nll, split
 
 GAINS = ("gain_1", "gain_2")
@@ -146,36 +145,6 @@ def noise(nlls: list, prior, rng: np.random.Generator) -> dict:
     design = np.stack([np.ones(size), 1 / np.arange(1, size + 1)], 1)
     intercept = per_galaxy @ np.linalg.pinv(design)[0]
     return found | {"extrapolated": float(intercept.mean()), "error": float(intercept.std() / np.sqrt(len(prior)))}
-
-
-def common(tables: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
-    """Rows of each table of densities whose galaxies are in all of them, in one order.
-
-    Parameters
-    ----------
-    tables : mapping of modality to mapping
-        With ``galaxy_id``, ``fold`` (n_galaxy,) and ``nll`` (n_galaxy, n_member).
-
-    Raises
-    ------
-    InputError
-        No galaxy is common, or the modalities held out different galaxies.
-    """
-    names, first = list(tables), next(iter(tables))
-    shared = tables[first]["galaxy_id"]
-    for name in names[1:]:
-        shared = shared[np.isin(shared, tables[name]["galaxy_id"])]
-    if not len(shared):
-        raise InputError(f"no galaxy has densities of all of {', '.join(names)}; look at what train_density left out")
-    rows = {}
-    for name in names:
-        order = np.argsort(tables[name]["galaxy_id"], kind="stable")
-        rows[name] = order[np.searchsorted(tables[name]["galaxy_id"], shared, sorter=order)]
-    folds = {name: tables[name]["fold"][rows[name]] for name in names}
-    for name in names[1:]:
-        if not np.array_equal(folds[name], folds[first]):
-            raise InputError(f"the ensembles of {first} and {name} held out different galaxies (folds or seeds differ); train both with train_density again")
-    return rows
 
 
 def truth_gaps(rows: list[dict], known: Mapping[str, tuple[float, float]]) -> list[dict]:

@@ -7,7 +7,7 @@ KINDS = {
     "images": "Do images, or the forms measured in them, add to photometry?",
     "infrared": "Can images replace infrared photometry?",
     "bands": "Which bands are synergistic?",
-    "control": "How much does an input add that can tell nothing new (negative control)?",
+    "control": "How much does photometry add from which the masses were not derived (negative control)?",
 }
 LEADING = {"images": "gain_2", "infrared": "gain_2", "bands": "synergistic", "control": "gain_2"}
 
@@ -81,7 +81,7 @@ def _bands(inputs, row, pointwise, share) -> tuple[str, str]:
 def _control(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "something", 0: "nothing that is seen", -1: "less than nothing: it misleads"}[sign(row["gain_2"])]
     words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {100 * share:.1f} % of what both tell"
-    return answer, words + f"; alone it tells {_interval(row['information_2'])}"
+    return answer, words + f"; alone it tells {_interval(row['information_2'])}. The masses were not derived from it: what it adds, it tells of the redshift"
 
 
 _WORDS = {"images": _images, "infrared": _infrared, "bands": _bands, "control": _control}

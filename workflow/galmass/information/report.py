@@ -1,8 +1,7 @@
-"""A decomposition as tables and lines: what is kept of it, and what is compared before it is made."""
+"""A decomposition as tables and lines: what is kept of it, and what is set beside it."""
 
 from collections.abc import Iterator, Mapping
 
-from galmass.errors import InputError
 from galmass.information.averages import GAINS
 from galmass.information.decomposition import COMPONENTS, INFORMATIONS
 from galmass.stores import Column
@@ -30,15 +29,6 @@ _COLUMNS = {
 def columns(frame) -> dict[str, Column]:
     """Unit and description of every column of a table of components."""
     return {name: _COLUMNS[name] for name in frame.columns}
-
-
-def check_plans(notes: Mapping[str, Mapping]) -> None:
-    """Raise `InputError` where the densities of the modalities of a tuple were made with other folds, ensembles, bins or seeds."""
-    first = next(iter(notes))
-    for name, note in notes.items():
-        for key in ("plan", "seed"):
-            if note[key] != notes[first][key]:
-                raise InputError(f"densities of {first} and {name}: {key} is {notes[first][key]} and {note[key]}; run train_density of both again")
 
 
 def known(truth, inputs: Mapping[str, str], blocks: Mapping[str, str]) -> dict[str, tuple[float, float]]:
