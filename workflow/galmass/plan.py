@@ -136,9 +136,8 @@ def _check_union(name: str, first: Mapping, second: Mapping, union: Mapping, cal
 
 
 def _seen(entry: Mapping) -> set[tuple[str, ...]]:
-    """Everything that a modality is fed, each with how it is seen."""
-    found = {("column", name) for name in entry["values"]} | {("error", name) for name in entry["errors"]}
-    found |= {("scalar", name, kind) for name, kind in entry["scalars"].items()}
+    """Everything that a modality is fed; whether a column is a value or a scalar does not matter."""
+    found = {(name,) for name in (*entry["values"], *entry["errors"], *entry["scalars"])}
     images = entry.get("images")
     wanted = [] if images is None else [images["store"], images.get("normalise", "none"), f"{images['n_pix']} pixels"]
     return found | ({("image", *wanted, band) for band in images["bands"]} if images else set())

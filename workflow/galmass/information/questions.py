@@ -51,6 +51,11 @@ def _interval(values) -> str:
     return f"{values[0]:.3f} nat ({values[1]:.3f} to {values[2]:.3f})"
 
 
+def _percent(share: float) -> str:
+    """A share in words; where nothing was found there is none."""
+    return f"{100 * share:.0f} %" if share == share else "no share"
+
+
 def sign(values) -> int:
     """1 where the interval lies above zero, -1 below, 0 where it holds zero."""
     return (values[1] > 0) - (values[2] < 0)
@@ -58,7 +63,7 @@ def sign(values) -> int:
 
 def _images(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "yes", 0: "not seen", -1: "no"}[sign(row["gain_2"])]
-    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {100 * share:.0f} % of what both tell; "
+    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {_percent(share)} of what both tell; "
     words += f"of it {_interval(row['unique_2'])} unique and {_interval(row['synergistic'])} synergistic"
     if row.get("gap"):
         beyond = {1: "more than", 0: "as much, within the interval, as", -1: "less than"}[sign(row["gap"])]
@@ -69,18 +74,18 @@ def _images(inputs, row, pointwise, share) -> tuple[str, str]:
 def _infrared(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "no" if share > 0.5 else "in part", 0: "yes, as far as these networks see", -1: "yes"}[sign(row["gain_2"])]
     words = f"{inputs['second']} alone tells {_interval(row['information_2'])}; beside {inputs['first']} it still adds {_interval(row['gain_2'])}, "
-    return answer, words + f"{100 * share:.0f} % of that, and {_interval(row['redundant'])} is redundant"
+    return answer, words + f"{_percent(share)} of that, and {_interval(row['redundant'])} is redundant"
 
 
 def _bands(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "synergistic", 0: "not seen", -1: "less than the sum"}[sign(row["synergistic"])]
-    words = f"{inputs['first']} and {inputs['second']}: synergy {_interval(row['synergistic'])}, {100 * share:.0f} % of what both tell "
+    words = f"{inputs['first']} and {inputs['second']}: synergy {_interval(row['synergistic'])}, {_percent(share)} of what both tell "
     return answer, words + f"(pointwise minimum: {_interval(pointwise['synergistic'])}), redundant {_interval(row['redundant'])}"
 
 
 def _control(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "something", 0: "nothing that is seen", -1: "less than nothing: it misleads"}[sign(row["gain_2"])]
-    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {100 * share:.1f} % of what both tell"
+    words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {_percent(share)} of what both tell"
     return answer, words + f"; alone it tells {_interval(row['information_2'])}. The masses were not derived from it: what it adds, it tells of the redshift"
 
 
