@@ -4,6 +4,7 @@ BENCH_SCALE=0.1 takes a tenth of the galaxies and replicates, to see that it run
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,17 +84,16 @@ def gates() -> dict:
     n, bit = 40_000, np.log(2)
     a, b = np.random.default_rng(1).integers(0, 2, (2, n))
     one, none, third = np.full(n, bit), np.zeros(n), -np.log(np.where(a & b, 0.25, 0.75))
-    alone = [np.where((x == 0) | (a & b == 1), np.where(x == 0, 0.0, bit), bit) for x in (a, b)]
+    alone = [np.where(x == 0, 0.0, bit) for x in (a, b)]
     cases = {
         "XOR": ((one, one, none, one), (0, 0, 0, 1)),
         "RDN": ((none, none, none, one), (1, 0, 0, 0)),
         "UNQ": ((one, one, none, 2 * one), (1, 0, 0, 1)),
         "AND": ((*alone, none, third), (0.3113, 0, 0, 0.5)),
     }
-    errors = {
-        name: max(abs(components(*nlls, kind="mean")[c] / bit - e) for c, e in zip(COMPONENTS, known, strict=True)) for name, (nlls, known) in cases.items()
-    }
-    worst = max(errors.values())
+    found = {name: components(*nlls, kind="mean") for name, (nlls, _) in cases.items()}
+    errors = {name: max(abs(found[name][c] / bit - e) for c, e in zip(COMPONENTS, known, strict=True)) for name, (_, known) in cases.items()}
+    worst = float(max(errors.values()))
     return {"value": round(worst, 4), "unit": "bit", "goal": "<= 0.02 bit (40 000 draws)", "met": worst <= 0.02, "peer": "known atoms", "by_gate": errors}
 
 
@@ -107,12 +107,12 @@ def gaussian() -> dict:
         errors.append(max(abs(row[name][0] - known[name]) / np.log(2) for name in COMPONENTS))
         peers.append(max(abs(counted[name] - known[name]) / np.log(2) for name in COMPONENTS))
     return {
-        "value": round(max(errors), 4),
+        "value": round(float(max(errors)), 4),
         "unit": "bit",
         "goal": "<= 0.02 bit at n = 1e5, each of three seeds",
-        "met": max(errors) <= 0.02,
+        "met": bool(max(errors) <= 0.02),
         "peer": f"plug-in MMI, 16 quantile bins: {max(peers):.3f} bit",
-        "ratio": round(max(errors) / max(peers), 2),
+        "ratio": round(float(max(errors) / max(peers)), 2),
         "n": n,
         "cpu_seconds": round(time.process_time() - start, 1),
     }
@@ -183,18 +183,19 @@ def default() -> dict:
     for wanted in (given, targets):
         start = time.perf_counter()
         subprocess.run([*command, *wanted], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wall = time.perf_counter() - start
+    wall = time.perf_counter() - start  # of the second call
     rules = ("train_density", "decompose_information", "plot_information", "plot_gap", "plot_synergies", "answer_questions")
     spent = {rule: sum(pd.read_csv(file, sep="\t")["cpu_time"].sum() for file in folder.glob(f"benchmarks/**/{rule}.tsv")) for rule in rules}
     total = sum(spent.values())
+    shutil.rmtree(folder.parent)
     return {
-        "value": round(total, 1),
+        "value": round(float(total), 1),
         "unit": "CPU s",
         "goal": "<= 200 CPU s",
-        "met": total <= 200,
+        "met": bool(total <= 200),
         "peer": None,
         "wall_seconds": round(wall, 1),
-        "by_rule": {rule: round(seconds, 1) for rule, seconds in spent.items()},
+        "by_rule": {rule: round(float(seconds), 1) for rule, seconds in spent.items()},
     }
 
 
@@ -207,6 +208,4 @@ if __name__ == "__main__":
     rows.append(measure(f"information: pointwise minimum of ensembles{suffix}", ensembles))
     if SCALE == 1:
         rows.append(measure("information: cost of the default", default))
-    failed = [row["name"] for row in rows if not row["met"]]
-    print("all goals met" if not failed else f"not met: {', '.join(failed)}")
-    sys.exit(bool(failed))
+    print(f"{sum(r['met'] for r in rows)} of {len(rows)} goals met")
