@@ -81,6 +81,21 @@ WRONG = {
         },
         ["samples.f.modalities", "knows no masses"],
     ),
+    "tuple without its union": (
+        {"information": {"tuples": {"g_r": {"union": "M_gri"}}}},
+        ["information.tuples.g_r.union names 'M_gri'", "M_gr"],
+    ),
+    "union of something else": (
+        {"information": {"tuples": {"g_r": {"union": "Mopt"}}}},
+        ["information.tuples.g_r.union: modality Mopt must have what first and second have", "petro_mag_z besides"],
+    ),
+    "unknown tuple": ({"samples": {"gst10k": {"tuples": ["g_y"]}}}, ["samples.gst10k.tuples names 'g_y'", "g_r"]),
+    "tuple of columns that the sample lacks": ({"samples": {"gst10k": {"tuples": ["Iopt_Wise"]}}}, ["of tuple Iopt_Wise", "gst10k"]),
+    "bins of information": ({"information": {"bins": {"log_mass": [9.0, 11.0, 10.0]}}}, ["information.bins.log_mass is [11.0, 10.0]", "below"]),
+    "width of the bins": ({"information": {"bin_width": 0.03}}, ["information.bin_width is 0.03", "mass_range"]),
+    "steps of information": ({"information": {"training": {"max_steps": 410}}}, ["information.training.validate_every is 25", "max_steps = 410"]),
+    "block of the truth": ({"information": {"truth": {"Mopt": "griz"}}}, ["information.truth.Mopt names 'griz'", "ugriz"]),
+    "prior": ({"information": {"prior": {"kind": "none"}}}, ["information.prior.kind is 'none'", "kernel, pseudo_count"]),
     "split": ({"samples": {"gst10k": {"split": {"train": 0.9}}}}, ["samples.gst10k.split adds up to"]),
     "redshift of the simulated sky": ({"samples": {"mock": {"redshift": [0.1, 1.5]}}}, ["samples.mock.redshift reaches 1.5", "hold to 0.54"]),
 }

@@ -31,13 +31,16 @@ SKY = {"simulate_sky", "plot_catalogue"}
 IMAGES = {"render_sky", "plot_cutouts"}
 TRUTH = {"derive_truth"}
 NETWORK_OF_IMAGES = FROM_TRAINING | SALIENCY
-FROM_IMAGES = IMAGES | BASELINES | NETWORK_OF_IMAGES
+PLOTS_OF_INFORMATION = {"plot_information", "plot_gap", "plot_synergies"}
+DECOMPOSITION = {"decompose_information", "answer_questions"} | PLOTS_OF_INFORMATION
+DENSITY = {"train_density"} | DECOMPOSITION
+FROM_IMAGES = IMAGES | BASELINES | NETWORK_OF_IMAGES | DENSITY
 EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
 
 # file, old text, new text, rules that must run
 EDITS = {
     "loss": ("workflow/galmass/contrastive/losses.py", "return softplus(positive - negative)", "return softplus(2 * (positive - negative))", NETWORK_OF_IMAGES),
-    "network": ("workflow/galmass/contrastive/networks.py", "FLOOR = 1e-4", "FLOOR = 2e-4", NETWORK_OF_IMAGES),
+    "network": ("workflow/galmass/contrastive/networks.py", "FLOOR = 1e-4", "FLOOR = 2e-4", NETWORK_OF_IMAGES | DENSITY),
     "metric": (
         "workflow/galmass/contrastive/metrics.py",
         "return 1.4826 *",
@@ -62,6 +65,7 @@ EDITS = {
             "compare_models",
             "plot_cutouts",
             "plot_saliency",
+            *PLOTS_OF_INFORMATION,
         },
     ),
     "class divider": ("workflow/galmass/catalogues/classes.py", "2.06 - 0.244", "2.07 - 0.244", EVERYTHING),
@@ -87,6 +91,9 @@ EDITS = {
     "rendering": ("workflow/galmass/images/rendering.py", "BULGE_SIZE = 0.5", "BULGE_SIZE = 0.4", FROM_IMAGES),
     "occlusion": ("workflow/galmass/contrastive/saliency.py", "AT_A_TIME = 256", "AT_A_TIME = 128", SALIENCY),
     "montage": ("workflow/galmass/figures/cutouts.py", "SOFTENING = 8.0", "SOFTENING = 9.0", {"plot_cutouts", "plot_saliency"}),
+    "folds": ("workflow/galmass/contrastive/folds.py", "digest_size=7", "digest_size=6", DENSITY),
+    "averages": ("workflow/galmass/information/averages.py", "REDRAWS = 20", "REDRAWS = 10", DECOMPOSITION),
+    "answers": ("workflow/galmass/information/questions.py", "Which bands are", "What bands are", {"answer_questions"}),
     "archives": ("workflow/galmass/transport.py", "SHOWN = 200", "SHOWN = 300", set()),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
     "docstring": ("workflow/galmass/contrastive/losses.py", '"""The two members', '"""Both members', set()),
@@ -119,15 +126,21 @@ KEYS = {
     "fitting.priors.log_m_bh.high": (9.5, FROM_FIT),
     "samples.mock.flux_limit": (17.5, SKY | TRUTH | FROM_IMAGES | TESTS),
     "samples.mock.images.optical.neighbours_per_arcmin2": (1.0, FROM_IMAGES),
-    "samples.mock.information.draws": (32, TRUTH),
+    "samples.mock.information.draws": (32, TRUTH | DECOMPOSITION),
+    "information.training.width": (32, DENSITY),
+    "information.bootstrap": (60, DECOMPOSITION),
+    "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),
+    "modalities.Iopt.bin_width": (0.125, BASELINES | NETWORK_OF_IMAGES),
     "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),
-    "contrastive.images.channels": (8, NETWORK_OF_IMAGES),
+    "contrastive.images.channels": (8, NETWORK_OF_IMAGES | DENSITY),
     "archives.timeout_s": (30.0, set()),
     "seeds.simulation": (9, FROM_SIMULATION),
     "seeds.fitting": (10, FROM_FIT),
     "seeds.nuker_grid": (9, GRID | NETWORKS | ERRORS),
     "seeds.deprojection_evaluation": (9, ERRORS),
     "seeds.training": (9, NETWORK_OF_IMAGES),
+    "seeds.density": (9, DENSITY),
+    "seeds.information": (9, DECOMPOSITION),
     "seeds.baselines": (9, BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "seeds.evaluation": (9, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "seeds.permutations": (9, TESTS | SUMMARY),

@@ -60,6 +60,15 @@ def training_options(config: Mapping, modality: str) -> dict:
     return {key: value for key, value in config["contrastive"].items() if seen or key != "images"}
 
 
+def density_options(config: Mapping, modality: str) -> dict:
+    """Options of the networks that measure information: section ``contrastive`` where ``information.training`` says nothing; nothing is decoded."""
+    layers = [config["contrastive"], config["information"]["training"]]
+    seen = config["modalities"][modality].get("images")
+    layers = [one for layer in layers for one in (layer, layer.get("images", {}) if seen else {})]
+    found = {key: value for layer in layers for key, value in layer.items() if key not in ("images", "loss_weights")}
+    return found | {"extra_latent": 0}
+
+
 def check_references(config: Mapping) -> None:
     """Raise `InputError` for a name that no section declares, or numbers that contradict each other."""
     for sample in config["run"]["samples"]:

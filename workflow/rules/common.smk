@@ -17,6 +17,7 @@ from galmass.plan import (
     MASS_MODELS,
     causality_of,
     check_references,
+    density_options,
     inputs_of,
     models,
     stores_of,
@@ -136,6 +137,11 @@ def information_targets():
 def tuple_entry(name):
     """One entry of information.tuples."""
     return config["information"]["tuples"][name]
+
+
+def seen_by(wildcards):
+    """What a modality is fed; the bins of the mass are those of section information."""
+    return {key: value for key, value in config["modalities"][wildcards.modality].items() if key != "bin_width"}
 
 
 def bands_of(wildcards):

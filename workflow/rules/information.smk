@@ -24,10 +24,9 @@ rule train_density:
         disk_mb=500,
         gpu=1,
     params:
-        modality=lambda wildcards: config["modalities"][wildcards.modality],
+        modality=seen_by,
         stores=image_stores,
-        options=lambda wildcards: training_options(config, wildcards.modality),
-        training=config["information"]["training"],
+        options=lambda wildcards: density_options(config, wildcards.modality),
         plan={key: config["information"][key] for key in ("bin_width", "folds", "ensemble", "validation")},
         seed=config["seeds"]["density"],
         scratch="results/{sample}/information/densities/.{modality}.training",
@@ -58,7 +57,7 @@ rule decompose_information:
     benchmark:
         "benchmarks/{sample}/{tuple}/decompose_information.tsv"
     conda:
-        "../../envs/causal.yaml"
+        "../../envs/information.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -202,7 +201,7 @@ rule answer_questions:
     benchmark:
         "benchmarks/answer_questions.tsv"
     conda:
-        "../../envs/causal.yaml"
+        "../../envs/information.yaml"
     threads: 1
     resources:
         mem_mb=memory(500),

@@ -9,14 +9,15 @@ import torch
 from galmass.contrastive import density, ensembles, folds
 from galmass.contrastive.models import build_network
 from galmass.errors import InputError
+from galmass.plan import density_options
 
 PLAN = {"folds": 2, "ensemble": 2, "validation": 0.2}
 
 
 @pytest.fixture
-def mi(modality, options):
+def mi(options):
     """Options of a network that learns in a fraction of a second."""
-    return density.mi_options(modality, options, {"weight_decay": 0.0, "max_steps": 60, "validate_every": 20, "learning_rate": 0.02})
+    return options | {"extra_latent": 0, "weight_decay": 0.0, "max_steps": 60, "validate_every": 20, "learning_rate": 0.02}
 
 
 def fitted(catalogue, modality, edges, mi, folder, n=300, seed=1, code=""):
@@ -45,11 +46,14 @@ def test_too_few_galaxies_for_the_folds_are_named():
         folds.divide([1, 2, 3], np.array([0, 1, 2]), 0.01, 1)
 
 
-def test_information_training_overrides_and_nothing_is_left_for_a_decoder(modality, options):
-    found = density.mi_options(modality, options | {"images": {"stretch": "noise"}}, {"width": 99, "images": {"width": 7}})
-    assert found["width"] == 99
-    assert found["extra_latent"] == 0
-    assert "images" not in found
+def test_information_training_overrides_and_nothing_is_left_for_a_decoder(options):
+    training = {"width": 99, "images": {"width": 7}}
+    modalities = {"M": {}, "I": {"images": {"n_pix": 8}}}
+    config = {"contrastive": options | {"images": {"stretch": "noise", "width": 3}}, "information": {"training": training}, "modalities": modalities}
+    photometry, images = (density_options(config, name) for name in "MI")
+    assert (photometry["width"], images["width"], images["stretch"]) == (99, 7, "noise")
+    assert photometry["extra_latent"] == images["extra_latent"] == 0
+    assert not {"images", "loss_weights", "stretch"} & set(photometry)
 
 
 def test_members_side_by_side_are_what_each_would_be_alone(modality, edges, mi):

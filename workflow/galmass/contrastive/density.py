@@ -12,7 +12,7 @@ from torch import Tensor
 from galmass import checkpoints, devices, stores
 from galmass.contrastive import ensembles, folds, windows
 from galmass.contrastive.modalities import Modality, Standardisation, bin_index
-from galmass.contrastive.models import build_network, options_of
+from galmass.contrastive.models import build_network
 from galmass.contrastive.sources import evenly
 from galmass.contrastive.stamps import ImageScaling, Stamps, turned
 
@@ -31,11 +31,6 @@ class Member:
 def members(n_fold: int, n_ensemble: int, seed: int) -> list[Member]:
     """Every network of a modality, fold by fold."""
     return [Member(f, e, int(np.random.default_rng([seed, f, e]).integers(2**31))) for f in range(n_fold) for e in range(n_ensemble)]
-
-
-def mi_options(modality: Modality, contrastive: Mapping, training: Mapping) -> dict:
-    """Options of the networks of a modality: those of section ``contrastive``, what ``information.training`` says, and no extra latent."""
-    return options_of(modality, contrastive) | options_of(modality, training) | {"extra_latent": 0}
 
 
 class PhotometryData:
@@ -143,7 +138,7 @@ def cross_fitted(
         Catalogue rows with every input measured and the mass inside the bins.
     edges : float array (n_bin + 1,) [log10 M_sun]
     options : mapping
-        From `mi_options`.
+        From `galmass.plan.density_options`.
     plan : mapping
         ``folds``, ``ensemble`` (networks of a fold), ``validation`` (share of the training galaxies that stops them).
     seed : int
