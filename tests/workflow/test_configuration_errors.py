@@ -90,7 +90,7 @@ WRONG = {
         ["information.tuples.g_r.union: modality Mopt must have what first and second have", "petro_mag_z besides"],
     ),
     "unknown tuple": ({"samples": {"gst10k": {"tuples": ["g_y"]}}}, ["samples.gst10k.tuples names 'g_y'", "g_r"]),
-    "tuple of columns that the sample lacks": ({"samples": {"gst10k": {"tuples": ["Iopt_Wise"]}}}, ["of tuple Iopt_Wise", "gst10k"]),
+    "tuple of columns that the sample lacks": ({"samples": {"gst10k": {"tuples": ["sersic_n_g_r"]}}}, ["modality sersic_n_g of tuple sersic_n_g_r", "gst10k"]),
     "bins of information": ({"information": {"bins": {"log_mass": [9.0, 11.0, 10.0]}}}, ["information.bins.log_mass is [11.0, 10.0]", "below"]),
     "width of the bins": ({"information": {"bin_width": 0.03}}, ["information.bin_width is 0.03", "mass_range"]),
     "steps of information": ({"information": {"training": {"max_steps": 410}}}, ["information.training.validate_every is 25", "max_steps = 410"]),
