@@ -27,7 +27,7 @@ SEEDS = (1, 2, 3)
 A, B, RHO = 1.0, 0.8, 0.3  # sources A y + noise and B y + noise, whose noises correlate
 EDGES = bin_edges([-5.0, 5.0], 0.2)
 OPTIONS = {
-    **{"network": "compact", "main_latent": 4, "extra_latent": 0, "width": 16, "depth": 1, "components": 2, "batch_size": 256},
+    **{"network": "compact", "main_latent": 4, "extra_latent": 0, "width": 16, "depth": 1, "components": 2, "component": "normal", "batch_size": 256},
     **{"learning_rate": 0.008, "weight_decay": 0.0, "schedule": "cosine", "validate_every": 25, "patience": 8, "gradient_clip_norm": 1.0},
 }
 MODALITIES = [Modality(name, values, (), {"c": "linear"}) for name, values in (("first", ("x1",)), ("second", ("x2",)), ("union", ("x1", "x2")))]

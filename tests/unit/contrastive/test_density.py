@@ -8,6 +8,7 @@ import torch
 
 from galmass.contrastive import density, ensembles, folds
 from galmass.contrastive.models import build_network
+from galmass.contrastive.networks import MixtureEstimator
 from galmass.errors import InputError
 from galmass.plan import density_options
 
@@ -66,6 +67,22 @@ def test_members_side_by_side_are_what_each_would_be_alone(modality, edges, mi):
     torch.testing.assert_close(together, alone)
     torch.testing.assert_close(single, alone[1:2])
     torch.testing.assert_close(together.exp().sum(-1), torch.ones(3, 5))
+
+
+def test_normal_components_hold_a_normal_density_and_logistic_ones_do_not():
+    edges = torch.linspace(-5, 5, 101)
+    expected = torch.special.ndtr(edges / 0.8).diff()
+    distance = {}
+    for component in ("normal", "logistic"):
+        estimator = MixtureEstimator(1, edges, 2, 1, component)
+        estimator.parameters_of.weight.data.zero_()
+        found = []
+        for scale in np.arange(0.3, 1.0, 0.01):
+            estimator.parameters_of.bias.data.copy_(torch.tensor([0.0, 0.0, np.log(scale)]))
+            found.append(float((expected * (expected.clamp_min(1e-12).log() - estimator(torch.zeros(1, 1)).detach())).sum()))
+        distance[component] = min(found)
+    assert distance["normal"] < 0.0006  # the share that is spread over all bins, and its cost in the wings
+    assert distance["logistic"] > 0.008
 
 
 def test_gradients_are_clipped_member_by_member():

@@ -225,7 +225,7 @@ class ImageNetwork(nn.Module):
         elif kind == "compact":
             self.encoder = CompactEncoder(n_band, n_pix, n_context, n_latent, options)
             self.decoder = CompactDecoder(n_latent, n_band, n_pix, options)
-            self.estimator = MixtureEstimator(n_main, edges, options["width"], options["components"])
+            self.estimator = MixtureEstimator(n_main, edges, options["width"], options["components"], options.get("component", "logistic"))
         else:
             raise ValueError(f"network {kind!r} is unknown; known: paper, compact")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 PAPER_WIDTH, PAPER_DEPTH = 128, 20
+CUMULATIVE = {"logistic": torch.sigmoid, "normal": torch.special.ndtr}  # distribution functions of a component
 
 
 class ResidualBlock(nn.Module):
@@ -52,8 +53,9 @@ class MixtureEstimator(nn.Module):
 
     FLOOR = 1e-4
 
-    def __init__(self, n_in: int, edges: Tensor, width: int, n_component: int):
+    def __init__(self, n_in: int, edges: Tensor, width: int, n_component: int, component: str = "logistic"):
         super().__init__()
+        self.cumulative = CUMULATIVE[component]
         self.hidden = nn.Sequential(nn.Linear(n_in, width), nn.GELU())
         self.parameters_of = nn.Linear(width, 3 * n_component)
         self.register_buffer("edges", edges - edges.mean())
@@ -67,7 +69,7 @@ class MixtureEstimator(nn.Module):
         weight, mean, log_scale = self.parameters_of(self.hidden(main)).chunk(3, dim=-1)
         # e^-7 = 0.0009 dex: far below any bin, and no division by zero
         precision = (-log_scale.clamp(-7.0, 3.0)).exp()[..., None]
-        cumulative = torch.sigmoid((self.edges - mean[..., None]) * precision)
+        cumulative = self.cumulative((self.edges - mean[..., None]) * precision)
         probability = (weight.softmax(-1)[..., None, :] @ cumulative).squeeze(-2).diff(dim=-1)
         n_bin = probability.shape[-1]
         return (probability.clamp_min(0.0) * (1 - self.FLOOR) + self.FLOOR / n_bin).log()
@@ -100,7 +102,7 @@ class PhotometryNetwork(nn.Module):
             width, depth = options["width"], options["depth"]
             self.encoder = residual_stack(n_value + n_context, n_main + n_extra, width, depth)
             self.decoder = residual_stack(n_main + n_extra, n_value, width, depth)
-            self.estimator = MixtureEstimator(n_main, edges, width, options["components"])
+            self.estimator = MixtureEstimator(n_main, edges, width, options["components"], options.get("component", "logistic"))
         else:
             raise ValueError(f"network {kind!r} is unknown; known: paper, compact")
 
