@@ -50,7 +50,7 @@ WRONG = {
     "key like no other": (
         ("seeds", "xyzzy"),
         1,
-        ["seeds ", "'xyzzy'", "known: baselines, density, deprojection, deprojection_evaluation, evaluation, fitting, information, nuker_grid, permutations, simulation, training"],
+        ["seeds ", "'xyzzy'", "known: baselines, density, deprojection, deprojection_evaluation, evaluation, fitting, graphs, information", "permutations"],
     ),
     "too large": ((*SAMPLE, "mass", "omega_m"), 1.2, ["samples.gst10k.mass.omega_m is 1.2", "a number > 0 and <= 1"]),
     "too small": (("causality", "k"), 4, ["causality.k is 4", "an integer >= 20 and <= 2000 [galaxies]", "nearest training galaxies"]),

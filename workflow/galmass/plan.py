@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
+from galmass.causality.knowledge import Knowledge
 from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
 from galmass.inference.kinds import KINDS
@@ -74,7 +75,7 @@ def check_references(config: Mapping) -> None:
     for sample in config["run"]["samples"]:
         _declared(sample, config["samples"], "run.samples")
     for name, entry in config["samples"].items():
-        _check_keys(f"samples.{name}", entry, {"source", "modalities"} | SOURCES[entry["source"]], {"causality", "tuples"}, entry["source"])
+        _check_keys(f"samples.{name}", entry, {"source", "modalities"} | SOURCES[entry["source"]], {"causality", "graph", "tuples"}, entry["source"])
         if entry["source"] in CLASSES:
             _check_keys(f"samples.{name}.classes", entry["classes"], CLASSES[entry["source"]], set(), entry["source"])
         _check_sample(f"samples.{name}", entry)
@@ -93,6 +94,8 @@ def check_references(config: Mapping) -> None:
         options = config["contrastive"] | options
         _check_steps(key, options["max_steps"], options["validate_every"])
     _check_information(config)
+    for sample in config["run"]["samples"]:
+        _check_graph(f"samples.{sample}", config["samples"][sample], sample)
     _check_deprojection(config["deprojection"])
     for name in config["run"]["galaxies"]:
         _declared(name, config["galaxies"], "run.galaxies")
@@ -150,6 +153,22 @@ def _seen(entry: Mapping) -> set[tuple[str, ...]]:
     images = entry.get("images")
     wanted = [] if images is None else [images["store"], images.get("normalise", "none"), f"{images['n_pix']} pixels"]
     return found | ({("image", *wanted, band) for band in images["bands"]} if images else set())
+
+
+def _check_graph(key: str, entry: Mapping, sample: str) -> None:
+    """Raise `InputError` for variables of a causal graph that are not there, or knowledge that contradicts itself."""
+    if "graph" not in entry:
+        return
+    graph, known = entry["graph"], [name for tier in entry["graph"]["tiers"] for name in tier]
+    untrained = [name for name in graph["estimates"] if name not in entry["modalities"]]
+    if untrained:
+        raise InputError(f"config: {key}.graph.estimates names {', '.join(untrained)}, which {key}.modalities does not")
+    require_columns(known, entry["source"], sample, f"config: {key}.graph.tiers")
+    estimates = [f"estimate_{name}" for name in graph["estimates"]]
+    try:
+        Knowledge.of([*dict.fromkeys(known), *estimates], [*graph["tiers"], *([estimates] if estimates else [])], graph["forbidden"], graph["required"])
+    except InputError as error:
+        raise InputError(f"config: {key}.graph: {error}") from error
 
 
 def _check_galaxy(key: str, entry: Mapping) -> None:

@@ -121,8 +121,20 @@ def survey_targets(wildcards):
             targets.append(f"results/{sample}/contrastive/{modality}/saliency.svg")
         targets += [f"results/{sample}/contrastive/{modality}/{name}" for name in ESTIMATES]
         targets += [f"results/{sample}/causality/{modality}/{name}" for name in TESTS]
+    targets += [f"results/{s}/causality/graph/graphs.svg" for s in config["run"]["samples"] if graph_of(s)]
     targets += information_targets()
     return targets
+
+
+def graph_of(sample):
+    """Variables of a sample's causal graph, and what is known of them; None where it has none."""
+    return config["samples"][sample].get("graph")
+
+
+def graph_truth(wildcards):
+    """The true graph of a simulated sample."""
+    simulated_one = config["samples"][wildcards.sample]["source"] == "mock"
+    return f"results/{wildcards.sample}/truth/graph.json" if simulated_one else []
 
 
 def information_targets():
@@ -354,6 +366,7 @@ except InputError as error:
 
 
 wildcard_constraints:
+    method="pc|ges|fci",
     sample="|".join(map(re.escape, config["samples"])),
     modality="|".join(map(re.escape, config["modalities"])),
     tuple="|".join(map(re.escape, config["information"]["tuples"])) or "(?!)",

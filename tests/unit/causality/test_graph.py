@@ -1,0 +1,246 @@
+"""Searches against graphs that are known, knowledge that they honour, and tables that they must refuse."""
+
+import json
+
+import networkx
+import numpy as np
+import pytest
+
+from galmass.causality import climbing, comparison, graph, stability, truths
+from galmass.causality import marks as m
+from galmass.causality.knowledge import Knowledge
+from galmass.causality.moments import checked, moments, normal_scores
+from galmass.errors import InputError
+
+NAMES = ("a", "b", "c", "d", "e")
+# a -> c <- b, c -> d -> e: a collider, and a chain whose arrows follow from it
+ARROWS = np.zeros((5, 5), bool)
+for cause, effect in ((0, 2), (1, 2), (2, 3), (3, 4)):
+    ARROWS[cause, effect] = True
+
+
+def population(arrows=ARROWS, slope=0.7) -> np.ndarray:
+    """Correlations of the linear model with unit noise."""
+    mixing = np.linalg.inv(np.eye(len(arrows)) - slope * arrows.T)
+    covariance = mixing @ mixing.T
+    scale = np.sqrt(np.diag(covariance))
+    return covariance / np.outer(scale, scale)
+
+
+def sample(n, seed=0, arrows=ARROWS) -> dict:
+    noise = np.random.default_rng(seed).standard_normal((n, len(arrows)))
+    values = noise @ np.linalg.inv(np.eye(len(arrows)) - 0.7 * arrows)
+    return dict(zip(NAMES, values.T, strict=True))
+
+
+# --- searches ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["pc", "ges"])
+def test_the_class_of_a_graph_is_found(method):
+    found = graph.search_correlation(population(), 10000, method, Knowledge.of(NAMES))
+    np.testing.assert_array_equal(found.marks, m.of_dag(ARROWS))
+    assert {edge["text"] for edge in found.edges} == {"a --> c", "b --> c", "c --> d", "d --> e"}
+
+
+def test_a_hidden_common_cause_is_two_arrows_for_fci():
+    """a -> x <- hidden -> y <- b, without the hidden one: x <-> y."""
+    arrows = np.zeros((5, 5), bool)
+    for cause, effect in ((0, 1), (4, 1), (4, 2), (3, 2)):
+        arrows[cause, effect] = True
+    correlation = population(arrows)[:4, :4]
+    found = graph.search_correlation(correlation, 10000, "fci", Knowledge.of(NAMES[:4]))
+    assert found.marks[1, 2] == found.marks[2, 1] == m.ARROW
+    assert found.marks[0, 1] == found.marks[3, 2] == m.ARROW
+    assert found.marks[1, 0] == found.marks[2, 3] == m.CIRCLE
+
+
+@pytest.mark.parametrize("method", graph.METHODS)
+def test_tiers_are_honoured(method):
+    """A chain has no direction of its own; tiers against its order turn it around."""
+    chain = np.zeros((5, 5), bool)
+    for i in range(4):
+        chain[i, i + 1] = True
+    tiers = [["e"], ["d"], ["c"], ["a", "b"]]
+    found = graph.search_correlation(population(chain), 10000, method, Knowledge.of(NAMES, tiers))
+    for i, j in ((4, 3), (3, 2), (2, 1)):
+        assert found.marks[i, j] == m.ARROW
+        assert found.marks[j, i] != m.ARROW
+
+
+@pytest.mark.parametrize("method", ["pc", "ges"])
+def test_required_and_forbidden_arrows(method):
+    chain = np.zeros((5, 5), bool)
+    chain[0, 1] = chain[1, 2] = True
+    known = Knowledge.of(NAMES, required=[("c", "b")], forbidden=[("b", "a")])
+    found = graph.search_correlation(population(chain), 10000, method, known)
+    assert m.directed(found.marks)[2, 1]
+    assert not m.directed(found.marks)[1, 0]
+
+
+def test_order_of_the_columns_does_not_matter_where_the_truth_is_clear():
+    assert graph.order_dependence(population(), 10000, "pc", Knowledge.of(NAMES), 4, 1) == {"orders": 4, "same_skeleton": 1.0, "same_marks": 1.0}
+
+
+def test_p_values_are_uniform_where_variables_are_independent():
+    """b and e given c: 2000 samples of 50."""
+    p = [graph.partial_correlation_test(np.corrcoef(list(sample(50, seed).values())), 50)(1, 4, (2,)) for seed in range(2000)]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 2000))
+
+
+def test_climbing_leaves_a_local_optimum_of_greedy_search():
+    """All arrows turned: insertions and deletions alone do not undo that; the true graph scores best and is reached."""
+    correlation = population()
+    scores = climbing.Scores(correlation, 10000, 0.5)
+    turned = climbing.climbed(ARROWS.T.copy(), scores, np.zeros((5, 5), bool), np.zeros((5, 5), bool))
+    assert scores.total(turned) >= scores.total(ARROWS.T) + 100
+    none = np.zeros((5, 5), bool)
+    np.testing.assert_array_equal(climbing.better(m.pattern(ARROWS.T), correlation, 10000, 0.5, none, none), m.of_dag(ARROWS))
+
+
+# --- frequencies ------------------------------------------------------------------------------------------------------------
+
+
+def test_edges_of_strong_causes_come_again_and_those_of_noise_do_not():
+    table = sample(3000)
+    sums = moments(np.stack(list(table.values()), 1), NAMES)
+    shares = stability.edge_frequencies(sums, "pc", Knowledge.of(NAMES), 30, 1)
+    assert (shares["adjacent"][ARROWS] > 0.95).all()
+    assert shares["adjacent"][0, 1] < 0.5
+    np.testing.assert_array_equal(shares["adjacent"], shares["adjacent"].T)
+    assert (shares["directed"] + shares["directed"].T + shares["bidirected"] <= shares["adjacent"] + 1e-12).all()
+
+
+def test_replicates_end_at_the_limit_of_time():
+    sums = moments(np.stack(list(sample(500).values()), 1), NAMES)
+    assert len(stability.graphs(sums, "pc", Knowledge.of(NAMES), 50, 1, limit_s=0)) == 1
+
+
+def test_replicates_scatter_as_samples_do():
+    """Standard deviation of a correlation of 0 by the bootstrap, 1 / sqrt(n); 400 replicates: 3.5 %, four of it."""
+    sums = moments(np.random.default_rng(3).standard_normal((2000, 2)), ("a", "b"))
+    found = [c[0, 1] for c, _ in stability.replicates(sums, 400, 5)]
+    assert np.std(found) * np.sqrt(2000) == pytest.approx(1, abs=0.14)
+
+
+def test_json_and_graphml(tmp_path):
+    found = graph.search_correlation(population(), 10000, "pc", Knowledge.of(NAMES))
+    sums = moments(np.stack(list(sample(500).values()), 1), NAMES)
+    content = found.to_json(stability.edge_frequencies(sums, "pc", Knowledge.of(NAMES), 10, 1))
+    assert json.loads(json.dumps(content)) == content
+    graph.write_graphml(tmp_path / "pc.graphml", content)
+    again = networkx.read_graphml(tmp_path / "pc.graphml")
+    assert set(again.edges) == {("a", "c"), ("b", "c"), ("c", "d"), ("d", "e")}
+    assert again.edges["a", "c"]["mark_b"] == ">"
+    assert 0 <= again.edges["a", "c"]["frequency"] <= 1
+
+
+# --- marks and truth --------------------------------------------------------------------------------------------------------
+
+
+def test_pattern_of_a_chain_has_no_arrows_and_of_a_collider_two():
+    chain = np.zeros((3, 3), bool)
+    chain[0, 1] = chain[1, 2] = True
+    assert not m.directed(m.pattern(chain)).any()
+    collider = np.zeros((3, 3), bool)
+    collider[0, 1] = collider[2, 1] = True
+    np.testing.assert_array_equal(m.pattern(collider), m.of_dag(collider))
+
+
+def test_distance_counts_pairs():
+    true, found = m.of_dag(ARROWS), m.of_dag(ARROWS)
+    assert m.distance(found, true) == 0
+    m.oriented(found, 2, 0)  # turned
+    found[3, 4] = found[4, 3] = m.NONE  # missing
+    found[0, 4] = found[4, 0] = m.TAIL  # too much
+    assert m.distance(found, true) == 3
+    assert m.distance(np.zeros_like(true), true) == 4
+    scores = m.scores(found, true)
+    assert scores["adjacency_precision"] == scores["adjacency_recall"] == 0.75
+
+
+def test_projection_on_what_is_observed():
+    """hidden -> x, hidden -> y is x <-> y; x -> mediator -> z is x -> z."""
+    drawn = networkx.DiGraph([("hidden", "x"), ("hidden", "y"), ("x", "mediator"), ("mediator", "z"), ("z", "seen"), ("y", "seen")])
+    marks = comparison.projected(drawn, ["x", "y", "z"])
+    assert marks.tolist() == [[0, m.ARROW, m.ARROW], [m.ARROW, 0, 0], [m.TAIL, 0, 0]]
+    assert comparison.projected(drawn, ["x", "y", "z"], "seen")[1, 2] != m.NONE  # selection on a common effect joins them
+
+
+def test_truth_of_a_sky_stands_beside_the_empty_graph():
+    drawn = networkx.DiGraph([("a", "c"), ("b", "c"), ("c", "true_d"), ("true_d", "d"), ("true_d", "e")])
+    sums = moments(np.stack([*sample(4000).values(), np.random.default_rng(9).standard_normal(4000)], 1), (*NAMES, "estimate"))
+    known = Knowledge.of((*NAMES, "estimate"))
+    found = graph.search_correlation(*sums.correlation(), "pc", known, alpha=1e-4)
+    result = truths.compared(networkx.node_link_data(drawn, edges="edges"), found, sums, known, 0.01)
+    assert result["variables"] == list(NAMES)
+    assert result["scores"]["found"]["distance"] == 0
+    assert result["scores"]["empty"]["distance"] == 4
+    assert result["scores"]["correlations"]["distance"] > 4
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------------
+
+
+def test_correlations_are_those_of_normal_scores():
+    table = {name: np.exp(values) for name, values in sample(400).items()}
+    values, notes = checked(table, NAMES)
+    correlation, n = moments(values, NAMES, n_block=7).correlation()
+    np.testing.assert_allclose(correlation, np.corrcoef(normal_scores(values).T), atol=1e-12)
+    assert n == 400
+    assert notes["missing"] == {}
+
+
+def test_missing_values_are_left_out_or_used_in_pairs():
+    table = sample(300)
+    table["b"][:100] = np.nan
+    values, notes = checked(table, NAMES)
+    assert len(values) == 200
+    assert notes["missing"] == {"b": 100}
+    values, _ = checked(table, NAMES, "pairwise")
+    correlation, n = moments(values, NAMES, "none").correlation()
+    assert n == 200
+    there = np.isfinite(table["b"])
+    assert correlation[0, 1] == pytest.approx(np.corrcoef(table["a"][there], table["b"][there])[0, 1], abs=1e-12)
+    assert correlation[0, 2] == pytest.approx(np.corrcoef(table["a"], table["c"])[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("c"), "graph variables c are not in the table"),
+        (lambda t: t.update(c=np.full(300, 2.0)), "are constant: c"),
+        (lambda t: t.update(c=np.full(300, np.nan)), "are missing for every galaxy: c"),
+        (lambda t: t.update(c=np.where(np.arange(300) == 5, np.inf, t["c"])), "hold infinity: c"),
+        (lambda t: t.update(c=2 * t["b"] + 1), "the same: b and c"),
+        (lambda t: t.update(c=t["a"] + t["b"]), "a, b, c are linearly dependent"),
+        (lambda t: t.update({name: values[:20] for name, values in t.items()}), "20 galaxies have all of"),
+        (lambda t: t.update(c=np.where(np.arange(300) < 290, np.nan, t["c"])), r"10 galaxies have all of .* Most missing: c \(290\)"),
+    ],
+)
+def test_tables_that_no_search_should_see(change, message):
+    table = sample(300)
+    change(table)
+    with pytest.raises(InputError, match=message):
+        graph.search(table, "pc", names=NAMES, transform="none")
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "message"),
+    [
+        ({"tiers": [["a", "b", "x"], ["c", "d", "e"]]}, "name x, which the graph does not have"),
+        ({"tiers": [["a", "b"], ["b", "c", "d", "e"]]}, "b is in two tiers"),
+        ({"tiers": [["a", "b"], ["c", "d"]]}, "e are in no tier"),
+        ({"tiers": [["a"], ["b", "c", "d", "e"]], "required": [("b", "a")]}, "required arrows that are forbidden too.*b -> a"),
+        ({"required": [("a", "b"), ("b", "c"), ("c", "a")]}, "run in a circle through a, b, c"),
+    ],
+)
+def test_knowledge_that_contradicts_itself(knowledge, message):
+    with pytest.raises(InputError, match=message):
+        Knowledge.of(NAMES, **knowledge)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"method": "xyz"}, "'xyz'; known: pc, ges, fci"), ({"method": "pc", "missing": "some"}, "known: complete")])
+def test_unknown_choices(options, message):
+    with pytest.raises(InputError, match=message):
+        graph.search(sample(300), **options)

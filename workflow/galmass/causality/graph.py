@@ -1,0 +1,231 @@
+"""Causal graphs from correlations: PC, GES and FCI of causal-learn, on sufficient statistics that are computed once.
+
+A graph that a search finds is a hypothesis: it holds if causes are linear in the normal scores, if no cycle, and (PC, GES) no common cause is hidden,
+and if independences are there because of the graph alone.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from galmass import stores
+from galmass.causality import climbing, moments
+from galmass.causality import marks as m
+from galmass.causality.knowledge import Knowledge
+from galmass.errors import InputError
+
+METHODS = ("pc", "ges", "fci")
+DEFAULTS = {"alpha": 0.01, "orientation": 4, "max_conditions": None, "penalty": 0.5}
+_TEST = "galmass_partial_correlation"
+_FROM_CAUSAL_LEARN = {0: m.NONE, -1: m.TAIL, 1: m.ARROW, 2: m.CIRCLE}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph of variables, with notes of how it was found.
+
+    Attributes
+    ----------
+    names : tuple of str
+    marks : int8 array (d, d)
+        See `galmass.causality.marks`.
+    """
+
+    names: tuple[str, ...]
+    marks: np.ndarray
+    notes: dict = field(default_factory=dict)
+
+    @property
+    def edges(self) -> list[dict]:
+        """``{"a", "b", "mark_a", "mark_b", "text"}`` of each; a directed edge runs from a to b."""
+        rows = []
+        for i, j in zip(*np.triu_indices(len(self.names), 1), strict=True):
+            if self.marks[i, j] == m.NONE:
+                continue
+            if self.marks[j, i] == m.ARROW and self.marks[i, j] != m.ARROW:
+                i, j = j, i
+            near, far = m.SIGNS[int(self.marks[j, i])], m.SIGNS[int(self.marks[i, j])]
+            text = f"{self.names[i]} {near.replace('>', '<')}-{far} {self.names[j]}"
+            rows.append({"a": self.names[i], "b": self.names[j], "mark_a": near, "mark_b": far, "text": text, "place": (int(i), int(j))})
+        return rows
+
+    def to_json(self, frequencies: Mapping[str, np.ndarray] | None = None) -> dict:
+        """Names, edges and notes; with `galmass.causality.stability.edge_frequencies` also how often each edge and each of its arrows came again."""
+        edges = []
+        for edge in self.edges:
+            i, j = edge.pop("place")
+            if frequencies:
+                edge |= {"frequency": float(frequencies["adjacent"][i, j]), "a_to_b": float(frequencies["directed"][i, j])}
+                edge |= {"b_to_a": float(frequencies["directed"][j, i]), "both_arrows": float(frequencies["bidirected"][i, j])}
+            edges.append(edge)
+        return {"variables": list(self.names), "edges": edges, **self.notes}
+
+
+def to_networkx(content: Mapping):
+    """A `Graph.to_json` as networkx.DiGraph for GraphML: edges run from a to b, and marks are attributes."""
+    import networkx
+
+    drawn = networkx.DiGraph()
+    drawn.add_nodes_from(content["variables"])
+    for edge in content["edges"]:
+        drawn.add_edge(edge["a"], edge["b"], **{key: value for key, value in edge.items() if key not in ("a", "b")})
+    return drawn
+
+
+def write_graphml(path, content: Mapping) -> None:
+    """`to_networkx` as GraphML."""
+    import networkx
+
+    with stores.replacing(path) as part:
+        networkx.write_graphml(to_networkx(content), part)
+
+
+def rows(content: Mapping) -> list[dict]:
+    """Edges of a `Graph.to_json` for people: what it is, and how often it came again."""
+    names = {"frequency": "frequency", "a_to_b": "a -> b", "b_to_a": "b -> a", "both_arrows": "a <-> b"}
+    edges = sorted(content["edges"], key=lambda edge: -edge["frequency"])
+    return [{"edge": edge["text"], "a": edge["a"], "b": edge["b"], **{label: round(edge[key], 3) for key, label in names.items()}} for edge in edges]
+
+
+def partial_correlation_test(correlation, n: float) -> Callable[[int, int, tuple], float]:
+    """p-value of the Fisher z test of i and j given a tuple of others; each is computed once."""
+    known: dict = {}
+
+    def p_value(i: int, j: int, given=()) -> float:
+        key = (min(i, j), max(i, j), tuple(sorted(given)))
+        if key not in known:
+            known[key] = _p_value(correlation, n, *key)
+        return known[key]
+
+    return p_value
+
+
+def _p_value(correlation, n: float, i: int, j: int, given: tuple) -> float:
+    block = correlation[np.ix_([i, j, *given], [i, j, *given])]
+    rest = block[:2, :2] - block[:2, 2:] @ np.linalg.solve(block[2:, 2:], block[2:, :2]) if given else block
+    r = np.clip(rest[0, 1] / np.sqrt(rest[0, 0] * rest[1, 1]), -1 + 1e-12, 1 - 1e-12)
+    freedom = n - len(given) - 3
+    if freedom <= 0:
+        raise InputError(f"{n:g} galaxies are too few for a partial correlation given {len(given)} variables")
+    return float(2 * np.exp(log_ndtr(-abs(np.arctanh(r)) * np.sqrt(freedom))))
+
+
+def _registered() -> str:
+    """Name under which causal-learn knows the test above."""
+    from causallearn.utils import cit
+
+    if _TEST not in cit._custom_ci_tests:
+
+        class PartialCorrelation(cit.CIT_Base):
+            """`partial_correlation_test` under causal-learn's interface."""
+
+            def __init__(self, data, correlation, n, **_):
+                self.method, self.pvalue_cache, self.sample_size, self.num_features = _TEST, {}, n, data.shape[1]
+                self.p_value = partial_correlation_test(correlation, n)
+
+            def __call__(self, i, j, condition_set=None):
+                return self.p_value(int(i), int(j), tuple(int(k) for k in condition_set or ()))
+
+        cit.register_ci_test(_TEST, PartialCorrelation)
+    return _TEST
+
+
+def _pc(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.search.ConstraintBased.PC import pc
+
+    limits = {} if options["max_conditions"] is None else {"max_k": options["max_conditions"]}
+    found = pc(
+        np.zeros((len(correlation) + 1, len(correlation))),  # searches look at its shape alone
+        options["alpha"],
+        _registered(),
+        stable=True,
+        uc_rule=0,
+        uc_priority=options["orientation"],
+        background_knowledge=knowledge.background(),
+        show_progress=False,
+        node_names=list(knowledge.names),
+        correlation=correlation,
+        n=n,
+        **limits,
+    )
+    return found.G.graph
+
+
+def _fci(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.search.ConstraintBased.FCI import fci
+
+    depth = -1 if options["max_conditions"] is None else options["max_conditions"]
+    found, _ = fci(
+        np.zeros((len(correlation) + 1, len(correlation))),
+        _registered(),
+        options["alpha"],
+        depth=depth,
+        background_knowledge=knowledge.background(),
+        show_progress=False,
+        node_names=list(knowledge.names),
+        correlation=correlation,
+        n=n,
+    )
+    return found.graph
+
+
+def _ges(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.search.ScoreBased.GES import ges
+
+    found = ges(cov=correlation, n=n, lambda_value=options["penalty"], node_names=list(knowledge.names))
+    return found["G"].graph
+
+
+def _improved(marks, correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    return climbing.better(marks, correlation, n, options["penalty"], knowledge.forbidden, knowledge.required)
+
+
+def search_correlation(correlation, n: float, method: str, knowledge: Knowledge, **options) -> Graph:
+    """Graph from a correlation matrix (d, d) that n galaxies gave.
+
+    PC and FCI use tiers, forbidden and required arrows in their search. causal-learn's GES knows none, and stops where no insertion or deletion
+    helps: what it finds is climbed on from, with turned arrows, within what is known (`galmass.causality.climbing`).
+
+    Options are `DEFAULTS`: ``alpha`` of the tests of PC and FCI, ``orientation`` (which of contradicting colliders PC takes, uc_priority of causal-learn),
+    ``max_conditions`` (most variables that a test conditions on), ``penalty`` of GES (0.5: BIC).
+    """
+    if method not in METHODS:
+        raise InputError(f"graphs.methods names '{method}'; known: {', '.join(METHODS)}")
+    options = DEFAULTS | options
+    search = {"pc": _pc, "ges": _ges, "fci": _fci}[method]
+    with contextlib.redirect_stdout(io.StringIO()):  # fci prints its edges
+        found = search(np.ascontiguousarray(correlation), n, knowledge, options)
+    # causal-learn's [i, j] is the mark at i
+    marks = np.vectorize(_FROM_CAUSAL_LEARN.__getitem__, otypes=[np.int8])(found.T)
+    if method == "ges":
+        marks = _improved(marks, correlation, n, knowledge, options)
+    if method == "pc":
+        marks = m.imposed(marks, knowledge.forbidden, knowledge.required)
+    return Graph(knowledge.names, marks, {"method": method, "n": n, "options": {key: options[key] for key in DEFAULTS}})
+
+
+def search(table, method: str, tiers=None, names=None, forbidden=(), required=(), missing="complete", transform="normal_scores", **options) -> Graph:
+    """Graph of the columns `names` (all where None) of a table; see `galmass.causality.moments`, `knowledge` and `search_correlation`."""
+    names = list(table) if names is None else list(names)
+    values, notes = moments.checked(table, names, missing)
+    correlation, n = moments.moments(values, names, transform).correlation()
+    found = search_correlation(correlation, n, method, Knowledge.of(names, tiers, forbidden, required), **options)
+    return Graph(found.names, found.marks, found.notes | {"table": notes})
+
+
+def order_dependence(correlation, n: float, method: str, knowledge: Knowledge, n_orders: int, seed: int, **options) -> dict:
+    """Shares of random orders of the columns that give the same skeleton and the same marks as the given order."""
+    own = search_correlation(correlation, n, method, knowledge, **options).marks
+    generator, same = np.random.default_rng(seed), []
+    for _ in range(n_orders):
+        order = generator.permutation(len(correlation))
+        found = search_correlation(correlation[np.ix_(order, order)], n, method, knowledge.reordered(order), **options).marks
+        back = np.argsort(order)
+        found = found[np.ix_(back, back)]
+        same.append((((found != m.NONE) == (own != m.NONE)).all(), (found == own).all()))
+    shares = np.mean(same, axis=0) if same else (float("nan"),) * 2
+    return {"orders": n_orders, "same_skeleton": float(shares[0]), "same_marks": float(shares[1])}
