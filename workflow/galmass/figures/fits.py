@@ -65,7 +65,6 @@ def corner_plot(samples, labels, truth, title: str):
     drawn.subplots_adjust(left=1 / size, bottom=1 / size, right=1 - 0.2 / size, top=1 - 0.6 / size)
     for axis in drawn.axes:
         axis.tick_params(labelsize=7)
-        axis.set_rasterization_zorder(10)
     for axis, values in zip(drawn.axes[:: len(labels) + 1], samples.T, strict=True):
         axis.set_title(_interval(values), fontsize=10)
     explained = "medians and 68 %;\ncontours: 39 and 86 %" + ("\norange: truth" if any(known is not None for known in truth) else "")

@@ -22,8 +22,11 @@ def natural_weights(gridded):
 
 
 def error_of_mean(gridded, weight):
-    """Standard error (n_chan,) [Jy] of the weighted mean of a part of all cells of a channel, from their scatter; 0 where `weight` is."""
-    variance = (gridded.std.real**2 + gridded.std.imag**2) / 2
+    """Standard error (n_chan,) [Jy] of the weighted mean of a part of all cells of a channel, from their scatter; 0 where `weight` is.
+
+    Cells that share visibilities, with kernels of more than one cell, are not averaged down: their variance counts ``information_factor`` times.
+    """
+    variance = (gridded.std.real**2 + gridded.std.imag**2) / 2 * gridded.metadata["kernel"]["information_factor"]
     total = weight.sum((1, 2))
     return np.sqrt((weight**2 * variance).sum((1, 2))) / np.where(total > 0, total, 1.0)
 
