@@ -23,6 +23,7 @@ include: "workflow/rules/causality.smk"
 include: "workflow/rules/deprojection.smk"
 include: "workflow/rules/visibilities.smk"
 include: "workflow/rules/inference.smk"
+include: "workflow/rules/provenance.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -35,6 +36,7 @@ rule all:
         deprojection_targets,
         dynamics_targets,
         headlines(),
+        PROVENANCE,
 
 
 rule survey:
@@ -51,6 +53,9 @@ rule dynamics:
 rule deprojection:
     input:
         deprojection_targets,
+
+
+place_on_cluster(workflow.rules)
 
 
 onsuccess:
