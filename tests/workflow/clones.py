@@ -29,12 +29,12 @@ class Clone:
         return done
 
     def planned(self, *arguments: str, config: str | None = TINY) -> set[str]:
-        """Rules that a dry run would run, without `all`."""
+        """Rules that a dry run would run, without `all` and the record of what a run was made of, which follows every edit."""
         output = self.snakemake("-n", *arguments, config=config).stdout
         if "Nothing to be done" in output:
             return set()
         table = output[output.index("Job stats:") :]
-        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey", "dynamics", "deprojection"}
+        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey", "dynamics", "deprojection", "record_provenance"}
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Edit a file; the text to replace must be there."""

@@ -165,7 +165,11 @@ def chunk_products(wildcards, suffix):
 
 def data_files():
     """What the run reads and no rule computes: committed files, and manifests of downloads."""
-    tables = [f"resources/{name}/galaxies.json" for name in config["run"]["samples"] if config["samples"][name]["source"] == "sdss_mgs"]
+    tables = [
+        f"resources/{name}/galaxies.json"
+        for name in config["run"]["samples"]
+        if config["samples"][name]["source"] == "sdss_mgs"
+    ]
     real = [name for name in config["run"]["galaxies"] if config["galaxies"][name]["observation"]["kind"] == "zenodo"]
     return [COMMITTED, "resources/ngc4697/uv_cells.npz", *tables, *(f"resources/{name}/download.json" for name in real)]
 
