@@ -58,5 +58,9 @@ rule deprojection:
 place_on_cluster(workflow.rules)
 
 
+onstart:
+    check_writable()
+
+
 onsuccess:
     finish()

@@ -1,6 +1,7 @@
 # Paths, slices of the configuration, code versions. No rule lives here.
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -287,6 +288,16 @@ def recipe(name):
 def numbers(path):
     """A JSON product, for captions."""
     return json.loads(Path(path).read_text())
+
+
+def check_writable():
+    """Before any job: may this user write where products go?"""
+    for folder in map(Path, ("results", "logs", "benchmarks")):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise WorkflowError(
+                f"{folder.resolve()} may not be written (a disk mounted read-only, or another user's folder): "
+                f"make it writable, or move it away and link {folder} to a folder of yours"
+            )
 
 
 def finish():
