@@ -1,4 +1,7 @@
-"""Long rules killed at random moments and run again: make bench AREA=kills; `bench_kills.py 2` makes two trials of each instead of twenty."""
+"""Long rules killed at random moments and run again: make bench AREA=kills
+
+Fewer trials than twenty of each, and some rules alone: bench_kills.py 2 cut_frames grid_visibilities
+"""
 
 import contextlib
 import os
@@ -36,6 +39,7 @@ LONG = {
     "grid_visibilities": ("results/ngc4697_mock/visibilities/grid.json", []),
     "fit_visibilities": ("results/ngc4697_mock/fit/mge/posterior.nc", []),
 }
+CHOSEN = sys.argv[2:] or list(LONG)
 
 
 class Archive(BaseHTTPRequestHandler):
@@ -93,7 +97,9 @@ def prepared(folder: Path) -> tuple[Clone, str]:
     overlay = {"samples": {"frames": frames, "sdss_mgs": sdss}, "archives": {"mirror": f"http://127.0.0.1:{server.server_port}"}}
     (folder / "kills.yaml").write_text(yaml.safe_dump(overlay))
     config = f"{TINY} {folder / 'kills.yaml'}"
-    clone.snakemake(*(target for rule, (target, _) in LONG.items() if rule != "download_frames"), "--cores", "2", config=config)
+    clone.snakemake(
+        "results/frames/catalogue/galaxies.parquet", *(LONG[rule][0] for rule in CHOSEN if rule != "download_frames"), "--cores", "2", config=config
+    )
     galaxies = stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet").assign(rerun=301)
     table = clone.path / "results" / "sdss_mgs" / "catalogue" / "galaxies.parquet"
     stores.write_table(table, pd.DataFrame(galaxies), detection.COLUMNS | {"rerun": stores.Column("", "processing of the survey")})
@@ -141,10 +147,9 @@ def recovers(clone: Clone, rule: str, config: str, number: signal.Signals, pause
     time.sleep(pause)
     if process.poll() is None:
         os.killpg(process.pid, number)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):  # SIGTERM: jobs may end in their own time
         process.wait(60)
-    finally:
-        kill_group(process)
+    kill_group(process)
     target, more = LONG[rule]
     clone.snakemake("--unlock", config=config)
     again = clone.snakemake(target, *more, "--cores", "1", config=config, check=False)
@@ -166,7 +171,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="galmass-kills-"))
     try:
         clone, config = prepared(folder)
-        for rule in LONG:
+        for rule in CHOSEN:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 measure(f"kills: {rule}, {number.name}, {TRIALS} trials", lambda r=rule, n=number: kills(clone, r, config, n))
     finally:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def clone_of(source: Path, target: Path) -> Clone:
 
 def kill_group(process: subprocess.Popen) -> None:
     """SIGKILL for a process and all its children: a power cut."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it ended before
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     end = time.monotonic() + 20
     while time.monotonic() < end:  # children that die a moment later still hold the lock of `make demo`
