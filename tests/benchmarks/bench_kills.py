@@ -97,9 +97,8 @@ def prepared(folder: Path) -> tuple[Clone, str]:
     overlay = {"samples": {"frames": frames, "sdss_mgs": sdss}, "archives": {"mirror": f"http://127.0.0.1:{server.server_port}"}}
     (folder / "kills.yaml").write_text(yaml.safe_dump(overlay))
     config = f"{TINY} {folder / 'kills.yaml'}"
-    clone.snakemake(
-        "results/frames/catalogue/galaxies.parquet", *(LONG[rule][0] for rule in CHOSEN if rule != "download_frames"), "--cores", "2", config=config
-    )
+    made = [LONG[rule][0] for rule in CHOSEN if rule != "download_frames"]
+    clone.snakemake("results/frames/catalogue/galaxies.parquet", *made, "--cores", "2", config=config)
     galaxies = stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet").assign(rerun=301)
     table = clone.path / "results" / "sdss_mgs" / "catalogue" / "galaxies.parquet"
     stores.write_table(table, pd.DataFrame(galaxies), detection.COLUMNS | {"rerun": stores.Column("", "processing of the survey")})
