@@ -16,7 +16,7 @@ from test_runs import wait_for
 PROFILE = yaml.safe_load((ROOT / "workflow" / "profiles" / "slurm" / "config.yaml").read_text())
 GPU_RULES = {name for name, block in RULES.items() if re.search(r"^ +gpu=", block, re.MULTILINE)}
 OVERLAY = f"{TINY} tests/workflow/slurm.yaml"
-MODELS = ["results/gst10k/contrastive/Mopt/model.safetensors", "results/mock/contrastive/Iopt/model.safetensors"]
+MODELS = [*(f"results/{name}/model.safetensors" for name in ("gst10k/contrastive/Mopt", "mock/contrastive/Iopt")), "results/deprojection/surrogate.safetensors"]
 on_slurm = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.skipif(one_node.missing() is not None, reason=str(one_node.missing()))]
 
 
@@ -46,13 +46,13 @@ def test_graphics_cards_are_asked_for_in_one_way(fresh, tmp_path, request_by, sa
 
 @pytest.fixture(scope="module")
 def submitted(tmp_path_factory):
-    """The tiny workflow through SLURM: one training is cancelled, one stands still until its time is over."""
+    """The tiny workflow through SLURM: one training is cancelled, one stands still until its time is over, one gives way."""
     folder = tmp_path_factory.mktemp("slurm")
     clone = clone_of(ROOT, folder / "clone")
     command = [sys.executable, "-m", "snakemake", *one_node.PROFILE, "--configfile", *OVERLAY.split()]
     with one_node.cluster(folder / "home"), one_node.watching() as watch, open(folder / "log", "w") as log:
         process = subprocess.Popen(command, cwd=clone.path, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        killers = [threading.Thread(target=kill, args=(clone.path, process, watch)) for kill in (cancel, let_time_run_out)]
+        killers = [threading.Thread(target=kill, args=(clone.path, process, watch)) for kill in (cancel, let_time_run_out, preempt)]
         for killer in killers:
             killer.start()
         assert process.wait(timeout=1500) == 0, Path(log.name).read_text()[-4000:]
@@ -71,6 +71,12 @@ def let_time_run_out(folder: Path, process: subprocess.Popen, watch: one_node.Wa
     job = one_node.running(watch, "train_encoder_wildcards_gst10k_Mopt")
     subprocess.run(["scancel", "--signal=STOP", job], check=True)
     subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=1"], check=True)
+
+
+def preempt(folder: Path, process: subprocess.Popen, watch: one_node.Watch) -> None:
+    """What SLURM does to a job that gives way to another; it waits two minutes before it starts it again."""
+    wait_for(folder / "results" / "deprojection" / ".training", "*/last.ckpt", process, 900)
+    subprocess.run(["scontrol", "requeue", one_node.running(watch, "rule_train_deprojection")], check=True)
 
 
 class TestOnSlurm:
@@ -101,6 +107,12 @@ class TestOnSlurm:
         assert states == [state, "COMPLETED"]
         log = clone.path / "logs" / model.replace("_", "/") / "train_encoder.log"
         assert re.search(r"going on at step [1-9]", log.read_text())
+
+    def test_a_preempted_training_is_started_again_by_slurm_alone(self, submitted):
+        clone, watch, _ = submitted
+        [job] = watch.of("train_deprojection")
+        assert (job["Restarts"], job["JobState"]) == ("1", "COMPLETED")
+        assert re.search(r"going on at step [1-9]", (clone.path / "logs" / "train_deprojection.log").read_text())
 
     def test_killed_trainings_end_as_those_in_peace(self, submitted, fresh):
         fresh.snakemake("--cores", "2", *MODELS, config=OVERLAY)
