@@ -112,7 +112,7 @@ class TestOnSlurm:
         clone, watch, _ = submitted
         [job] = watch.of("train_deprojection")
         assert (job["Restarts"], job["JobState"]) == ("1", "COMPLETED")
-        assert re.search(r"going on at step [1-9]", (clone.path / "logs" / "train_deprojection.log").read_text())
+        assert re.search(r"going on at step [1-9]", (clone.path / "logs" / "deprojection" / "train_deprojection.log").read_text())
 
     def test_killed_trainings_end_as_those_in_peace(self, submitted, fresh):
         fresh.snakemake("--cores", "2", *MODELS, config=OVERLAY)
