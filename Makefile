@@ -12,20 +12,24 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 READY := $(VENV)/.ready
 BENCH_READY := $(BENCH_VENV)/.ready
+LINT_READY := $(VENV)/.ready-lint
 BIN := $(VENV)/bin
 # without a graphics card the `gpu` tokens of the default profile only stand in the way: one per core
 TOKENS := $(if $(shell nvidia-smi -L 2>/dev/null),,--resources gpu=$(shell nproc 2>/dev/null || echo 1))
+LICENCES := PYTHONPATH=workflow $(BIN)/python -m galmass.licences requirements.lock docs/licences.md
+ENVS ?= $(wildcard envs/*.yaml)
 DOCUMENT := PYTHONPATH=workflow $(BIN)/python -m galmass.configuration workflow/schemas/config.schema.yaml config/config.yaml config/README.md
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo run test lint bench docs lock clean
+.PHONY: help demo run test lint bench docs lock pins clean
 help:
 	@echo 'make demo         run the embedded default (CONFIG=overlay.yaml) and build results/report.html'
 	@echo 'make test         all tests'
 	@echo 'make lint         ruff, snakefmt, yamllint, snakemake --lint, documents up to date'
 	@echo 'make bench AREA=  speed and accuracy against peers, one of: $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))' | sed 's/bench_//g'
-	@echo 'make docs         regenerate config/README.md from the schema'
+	@echo 'make docs         regenerate config/README.md from the schema, docs/licences.md from what is installed'
 	@echo 'make lock         resolve requirements*.in anew into requirements*.lock'
+	@echo 'make pins         solve envs/*.yaml by conda into explicit pins of this platform (ENVS= for some)'
 	@echo 'make clean        remove results, logs and virtual environments'
 
 demo: $(READY)
@@ -40,13 +44,14 @@ run:
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
 
-lint: $(READY)
+lint: $(LINT_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/yamllint --strict .
 	$(BIN)/snakemake --lint --quiet
 	$(DOCUMENT) --check
+	$(LICENCES) --check
 
 bench: $(BENCH_READY)
 	@test -f "tests/benchmarks/bench_$(AREA).py" || { echo "AREA='$(AREA)' has no benchmark; see make help" >&2; exit 2; }
@@ -54,6 +59,18 @@ bench: $(BENCH_READY)
 
 docs: $(READY)
 	$(DOCUMENT)
+	$(LICENCES)
+
+# a pin file holds what conda brings; a script beside it, which Snakemake runs after it, what pip brings
+pins:
+	@command -v conda >/dev/null || { echo "make pins needs conda on the path, and a channel that it reaches" >&2; exit 2; }
+	@platform=$$(conda info --json | sed -n 's/.*"platform": *"\([^"]*\)".*/\1/p'); \
+	for file in $(ENVS); do stem=$${file%.yaml}; made=.snakemake/pins/$$(basename $$stem); \
+	  rm -rf $$made $$stem.*.pin.txt $$stem.post-deploy.sh; echo "== $$stem.$$platform.pin.txt"; \
+	  conda env create --quiet --file $$file --prefix $$made; \
+	  conda list --explicit --md5 --prefix $$made > $$stem.$$platform.pin.txt; \
+	  $$made/bin/python -m pip list --format freeze | sed 's/+.*//' | tr '\n' ' ' | sed 's/^/python -m pip install --quiet --no-deps /' > $$stem.post-deploy.sh; \
+	done
 
 clean:
 	rm -rf results logs benchmarks .snakemake $(VENV) $(BENCH_VENV)
@@ -71,6 +88,10 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip check
 	@touch $@
 
+$(LINT_READY): $(READY) requirements-lint.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-lint.lock
+	@touch $@
+
 $(BENCH_READY): $(READY) requirements-bench.lock
 	@echo "== peers of the benchmarks, over the product's packages, in $(BENCH_VENV)"
 	$(PYTHON) -m venv --clear $(BENCH_VENV)
@@ -83,6 +104,8 @@ lock: $(READY)
 	echo "torch ; sys_platform == 'never'" > .snakemake/uv/no-torch.txt
 	.snakemake/uv/bin/uv pip compile requirements.in --override .snakemake/uv/no-torch.txt --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	.snakemake/uv/bin/uv pip compile requirements-lint.in --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --quiet --output-file requirements-lint.lock
 	@# peers without what they ask for: torch and the rest are the product's
 	.snakemake/uv/bin/uv pip compile requirements-bench.in --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --quiet --output-file requirements-bench.lock

@@ -25,6 +25,7 @@ include: "workflow/rules/information.smk"
 include: "workflow/rules/deprojection.smk"
 include: "workflow/rules/visibilities.smk"
 include: "workflow/rules/inference.smk"
+include: "workflow/rules/provenance.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -37,6 +38,7 @@ rule all:
         deprojection_targets,
         dynamics_targets,
         headlines(),
+        PROVENANCE,
 
 
 rule survey:
@@ -53,6 +55,13 @@ rule dynamics:
 rule deprojection:
     input:
         deprojection_targets,
+
+
+place_on_cluster(workflow.rules)
+
+
+onstart:
+    check_writable()
 
 
 onsuccess:

@@ -5,6 +5,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,19 @@ def test_another_value_error_is_no_input_error(stage):
     assert done.returncode == 1
     assert "Traceback" in log
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("raised", ["OSError(28, 'No space left on device', 'results/x')", "RuntimeError('writer: No space left on device (os error 28)')"])
+def test_a_full_disk_is_said_with_its_remedy(stage, raised):
+    done, log = stage(f"raise {raised}")
+    assert done.returncode == 1
+    assert "Traceback" in log
+    assert re.fullmatch(r"error: .*No space left on device.*; free space where results/ .* lie.* run again: what is finished is kept\n", done.stderr)
+
+
+def test_a_disk_that_may_not_be_written_is_said_with_its_remedy(stage):
+    done, _ = stage("raise OSError(30, 'Read-only file system', 'results/x')")
+    assert "'results/x'; make it writable, or link results/" in done.stderr
 
 
 def test_a_crash_in_compiled_code_says_where(stage):

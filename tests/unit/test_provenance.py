@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 
-from galmass.provenance import code_version, reached_modules
+from galmass.provenance import code_version, file_digests, package_versions, reached_modules, run_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,3 +148,28 @@ def test_every_script_has_its_own_version():
     versions = [code_version(script, ROOT / "workflow" / "galmass") for script in scripts]
     assert len(set(versions)) == len(scripts) > 5
     assert all(len(v) == 16 for v in versions)
+
+
+CONFIG = {"seeds": {"training": 1}, "samples": {"a": {"seed": 5}, "b": {"source": "frames"}}}
+
+
+def test_record_of_a_run_holds_seeds_and_changes_its_digest_with_the_configuration():
+    record = run_record(CONFIG, {"train": "0" * 16}, {})
+    assert record["seeds"] == {"training": 1, "samples": {"a": 5}}
+    assert record["config"] == CONFIG
+    other = run_record({**CONFIG, "seeds": {"training": 2}}, {}, {})
+    assert record["config_sha256"] != other["config_sha256"]
+    assert record["config_sha256"] == run_record(dict(reversed(CONFIG.items())), {}, {})["config_sha256"]
+
+
+def test_versions_are_those_installed_of_what_the_lock_names(tmp_path):
+    lock = tmp_path / "lock"
+    lock.write_text("numpy==0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n")
+    versions = package_versions(lock)
+    assert versions["numpy"] == np.__version__
+    assert set(versions) == {"python", "torch", "numpy"}
+
+
+def test_file_digests_are_of_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, example B.1
+    assert file_digests([tmp_path / "a"]) == {str(tmp_path / "a"): "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,12 @@ class Clone:
         return done
 
     def planned(self, *arguments: str, config: str | None = TINY) -> set[str]:
-        """Rules that a dry run would run, without `all`."""
+        """Rules that a dry run would run, without `all` and the record of what a run was made of, which follows every edit."""
         output = self.snakemake("-n", *arguments, config=config).stdout
         if "Nothing to be done" in output:
             return set()
         table = output[output.index("Job stats:") :]
-        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey", "dynamics", "deprojection"}
+        return set(re.findall(r"^([a-z_]+) +\d+$", table, re.MULTILINE)) - {"total", "all", "survey", "dynamics", "deprojection", "record_provenance"}
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Edit a file; the text to replace must be there."""
@@ -67,7 +68,8 @@ def clone_of(source: Path, target: Path) -> Clone:
 
 def kill_group(process: subprocess.Popen) -> None:
     """SIGKILL for a process and all its children: a power cut."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it ended before
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     end = time.monotonic() + 20
     while time.monotonic() < end:  # children that die a moment later still hold the lock of `make demo`

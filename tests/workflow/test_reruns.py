@@ -1,10 +1,13 @@
 """Reruns follow content: the exact rules that an edit touches, and no other."""
 
+import re
 import shutil
 import subprocess
 
 import pytest
 import yaml
+from clones import ROOT, TINY
+from snakemake.utils import update_config
 
 CATALOGUE = {"build_catalogue", "plot_catalogue"}
 TRAINING = {"train_encoder"}
@@ -168,6 +171,61 @@ def test_edit_of_a_key_reruns_its_readers(finished, tmp_path, key):
     file = tmp_path / "overlay.yaml"
     file.write_text(yaml.safe_dump(overlay))
     assert finished.planned(config=f"tests/workflow/tiny.yaml {file}") == rules
+
+
+def merged() -> dict:
+    """The configuration of the tiny workflow, whole."""
+    config, tiny = (yaml.safe_load((ROOT / name).read_text()) for name in ("config/config.yaml", TINY))
+    update_config(config, tiny)
+    return config
+
+
+# what is added by an overlay, rules that must run, and the wildcard that all of them have
+ADDITIONS = {
+    "modality": (
+        {
+            "modalities": {"Red": {"values": ["petro_mag_r"], "errors": [], "scalars": {"ebv": "linear"}, "bin_width": 0.05}},
+            "samples": {"gst10k": {"modalities": ["Mopt", "Red"]}},
+        },
+        BASELINES | FROM_TRAINING,
+        "modality=Red",
+    ),
+    "sample": (
+        {"samples": {"other": merged()["samples"]["gst10k"] | {"seed": 3}}, "run": {"samples": ["gst10k", "mock", "other"]}},
+        EVERYTHING,
+        "sample=other",
+    ),
+    "galaxy": (
+        {"galaxies": {"second": merged()["galaxies"]["ngc4697_mock"]}, "run": {"galaxies": ["ngc4697_mock", "second"]}},
+        FROM_SIMULATION,
+        "galaxy=second",
+    ),
+    "mass model": (
+        {"galaxies": {"ngc4697_mock": {"mass_models": ["nuker", "mge", "mge_without_innermost"]}}},
+        FROM_FIT,
+        "mass_model=mge_without_innermost",
+    ),
+}
+TABLES = {"summarise_run", "summarise_black_holes", "compare_models", "record_provenance", "all"}  # of all that there is
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_addition_runs_what_is_new_and_the_tables_of_all(finished, tmp_path, name):
+    overlay, rules, wildcard = ADDITIONS[name]
+    file = tmp_path / "overlay.yaml"
+    file.write_text(yaml.safe_dump(overlay))
+    config = f"{TINY} {file}"
+    assert finished.planned(config=config) == rules
+    output = finished.snakemake("-n", config=config).stdout
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n(.*?)\n\n", output, re.MULTILINE | re.DOTALL)
+    assert {rule for rule, _ in jobs} - TABLES == rules - TABLES
+    assert [rule for rule, job in jobs if rule not in TABLES and wildcard not in job] == []
+
+
+def test_lock_reruns_nothing(copy):
+    """Which packages there are is the user's matter; with `--sdm conda` a pin reruns the rules of its environment."""
+    copy.replace("requirements.lock", "tqdm==", "tqdm>=")
+    assert copy.planned() == set()
 
 
 def test_touch_reruns_nothing(copy):

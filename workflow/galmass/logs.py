@@ -1,6 +1,7 @@
 """What a running stage tells: a log file for afterwards, a progress bar for whoever watches."""
 
 import csv
+import errno
 import faulthandler
 import os
 import shutil
@@ -15,6 +16,9 @@ from types import SimpleNamespace
 from galmass.errors import InputError
 
 _terminal = sys.stderr
+_FULL = "free space where results/ and resources/ lie, or link them to another disk, and run again: what is finished is kept"
+_CLOSED = "make it writable, or link results/ to a folder that is, and run again"
+_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _CLOSED, errno.EACCES: _CLOSED}
 
 
 @contextmanager
@@ -42,9 +46,23 @@ def recording(path: str | Path) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         print(f"error: {error}", file=_terminal)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if remedy := _remedy_of_disk(error):  # before the log, whose disk may be the full one
+            print(f"error: {error}; {remedy}", file=_terminal)
         traceback.print_exc()
         sys.exit(1)
+
+
+def _remedy_of_disk(error: Exception) -> str | None:
+    """What to do about a disk that is full or may not be written; None where something else is wrong.
+
+    Libraries hide the number of the error behind exceptions of their own, but not its words.
+    """
+    number, words = getattr(error, "errno", None), str(error)
+    for known, remedy in _DISK.items():
+        if number == known or os.strerror(known) in words:
+            return remedy
+    return None
 
 
 def progress(total: int, initial: int, label: str):

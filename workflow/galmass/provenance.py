@@ -1,8 +1,13 @@
-"""Which code a script runs: a digest that changes when the code does, and only then."""
+"""Which code a script runs: a digest that changes when the code does, and only then. And what else a run was made of."""
 
 import ast
 import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 
@@ -80,3 +85,46 @@ def _tree(path: Path) -> str:
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def run_record(config: Mapping, scripts: Mapping[str, str], files: Mapping[str, str]) -> dict:
+    """What the products of a run follow from; the same for the same run in another folder on another day.
+
+    Parameters
+    ----------
+    config : mapping
+        The whole configuration, overlays merged.
+    scripts : mapping
+        Script -> `code_version`.
+    files : mapping
+        Path of an input that is no product -> SHA-256.
+    """
+    text = json.dumps(config, sort_keys=True)
+    samples = {name: entry["seed"] for name, entry in config["samples"].items() if "seed" in entry}
+    return {
+        "config": config,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code": dict(scripts),
+        "seeds": {**config["seeds"], "samples": samples},
+        "machine": {"system": platform.system(), "architecture": platform.machine(), "device": device_name()},
+        "files": dict(files),
+    }
+
+
+def device_name() -> str:
+    """The graphics card that torch would use here, or ``cpu``."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def package_versions(lock: str | Path) -> dict[str, str]:
+    """Versions of Python, of torch and of what a lock file names, as far as they are installed here."""
+    names = ["torch", *re.findall(r"^([\w.-]+)==", Path(lock).read_text(), re.MULTILINE)]
+    installed = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
+    return {"python": platform.python_version()} | {name: installed[name] for name in sorted(names) if name in installed}
+
+
+def file_digests(paths: Iterable[str | Path]) -> dict[str, str]:
+    """SHA-256 of files, hexadecimal."""
+    return {str(path): hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths}

@@ -1,11 +1,13 @@
 # Paths, slices of the configuration, code versions. No rule lives here.
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
@@ -32,6 +34,8 @@ LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ANSWERED = ["results/answers.csv", "results/answers.md", "results/answers.html"]
 INFORMATION = ["components.parquet", "summary.json", "averages.csv", "bars.svg", "stacks.svg", "noise.svg"]
+ENVIRONMENTS = Path(workflow.basedir) / "envs"
+PROVENANCE = "results/provenance.json"
 HEADLINES, BLACK_HOLES, REPORT = "results/headlines.csv", "results/black_holes.csv", "results/report.html"
 ESTIMATES = [
     *("model.safetensors", "embeddings.parquet", "density.zarr", "metrics.json"),
@@ -221,6 +225,17 @@ def chunk_products(wildcards, suffix):
     return [f"results/{wildcards.sample}/images/chunks/{i:04d}.{suffix}" for i in range(n_chunk)]
 
 
+def data_files():
+    """What the run reads and no rule computes: committed files, and manifests of downloads."""
+    tables = [
+        f"resources/{name}/galaxies.json"
+        for name in config["run"]["samples"]
+        if config["samples"][name]["source"] == "sdss_mgs"
+    ]
+    real = [name for name in config["run"]["galaxies"] if config["galaxies"][name]["observation"]["kind"] == "zenodo"]
+    return [COMMITTED, "resources/ngc4697/uv_cells.npz", *tables, *(f"resources/{name}/download.json" for name in real)]
+
+
 def headlines():
     """The table of all models, where the run trains any."""
     return [HEADLINES] if models(config) else []
@@ -336,6 +351,16 @@ def numbers(path):
     return json.loads(Path(path).read_text())
 
 
+def check_writable():
+    """Before any job: may this user write where products go?"""
+    for folder in map(Path, ("results", "logs", "benchmarks")):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise WorkflowError(
+                f"{folder.resolve()} may not be written (a disk mounted read-only, or another user's folder): "
+                f"make it writable, or move it away and link {folder} to a folder of yours"
+            )
+
+
 def finish():
     """After a whole run: the report, the headline numbers, and where the report is."""
     whole = all(
@@ -351,6 +376,18 @@ def finish():
     place = f"Report: {Path(REPORT).resolve()}" if not done.returncode else "The report could not be made; see above."
     tables = [text_table(path) for path in [*headlines(), *([BLACK_HOLES] if config["run"]["galaxies"] else [])]]
     print("", *tables, place, sep="\n\n", file=sys.stderr)
+
+
+def place_on_cluster(rules):
+    """Of the rules that use a graphics card: how SLURM is asked for it, and in which partition."""
+    for one in rules:
+        if not ("gpu" in one.resources and one.resources["gpu"].value):
+            continue
+        if config["run"]["gpu_request"] == "gres":  # --gres instead of --gpus
+            one.resources["gres"] = f"gpu:{one.resources['gpu'].value}"
+            one.resources["gpu"] = None
+        if config["run"]["gpu_partition"]:
+            one.resources["slurm_partition"] = config["run"]["gpu_partition"]
 
 
 def memory(base_mb):

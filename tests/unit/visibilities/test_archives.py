@@ -329,6 +329,14 @@ def test_products_that_do_not_come_whole(tmp_path, pauses):
     assert not (tmp_path / "again" / "NEXT.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["", "..", ".bashrc", "a b.tar", "..%2Fa.tar", "a.tar?x=1", "a\\b", "-rf"])
+def test_names_that_an_archive_may_not_give_a_file(tmp_path, name):
+    table = Table(rows=[(f"https://x/{name}", 5, "this")], names=("url", "size", "kind"))
+    with pytest.raises(InputError, match="is no name to keep a file under"):
+        archives.download_alma(table, tmp_path / "alma", _by(Script()))
+    assert not (tmp_path / "alma").exists()
+
+
 def test_proprietary_members_have_no_products():
     client = Alma(sizes={"": 0})
     with pytest.raises(InputError, match=r"lists no files for .*still proprietary"):

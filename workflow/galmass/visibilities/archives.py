@@ -134,7 +134,7 @@ def download_alma(products, folder, transport: Transport) -> list[Path]:
         When a file is missing or has another size than listed.
     """
     folder = Path(folder)
-    files = [(RemoteFile(Request(row["url"]), int(row["size"]) if row["size"] > 0 else None), folder / row["url"].rsplit("/", 1)[-1]) for row in products]
+    files = [(RemoteFile(Request(row["url"]), int(row["size"]) if row["size"] > 0 else None), folder / _file_name(row["url"])) for row in products]
     came = transport.fetch_all(files, label="download ALMA [files]")
     missing = [entry["missing"] for entry in came if "missing" in entry]
     if missing:
@@ -143,6 +143,14 @@ def download_alma(products, folder, transport: Transport) -> list[Path]:
     with stores.replacing(folder / "NEXT.txt") as part:
         part.write_text(NEXT_IN_CASA + "\n")
     return [path for _, path in files]
+
+
+def _file_name(url: str) -> str:
+    """Name under which a remote file is kept: never hidden, never in another folder."""
+    name = url.rsplit("/", 1)[-1]
+    if not re.fullmatch(r"\w[\w.+-]*", name, re.ASCII):
+        raise InputError(f"{url}: '{name}' is no name to keep a file under (letters, digits, . _ + -); fetch it by hand if you trust it")
+    return name
 
 
 def retrieve(observation: dict, frequency_hz: float, folder, transport: Transport | None = None, client=None) -> dict:
