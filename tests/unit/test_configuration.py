@@ -225,6 +225,25 @@ def test_galaxies_and_other_parts_of_the_run_do_not_share_a_folder(name):
         plan.check_references(config)
 
 
+def test_inputs_that_add_up_to_the_mass_are_refused():
+    config = with_value(("run", "samples"), ["mock"])
+    for scalars in ({"ssfr": "linear"}, {"sfr": "linear"}):
+        config["modalities"]["Mopt"]["scalars"] = scalars
+        plan.check_references(config)
+    config["modalities"]["Mopt"]["scalars"] = {"sfr": "linear", "ssfr": "linear"}
+    with pytest.raises(InputError, match="modality Mopt has sfr and ssfr, whose ratio is what is to be estimated"):
+        plan.check_references(config)
+
+
+def test_the_paper_s_unions_can_be_trained_on_the_mock():
+    overlay = yaml.safe_load((ROOT / "config" / "modalities.yaml").read_text())
+    chosen = {
+        "run": {"samples": ["mock"]},
+        "samples": {"mock": {"modalities": ["MoptMorph", "MoptIoptnorm", "MoptWise", "IoptWise", "Zspec", "IoptWiseZspec"]}},
+    }
+    plan.check_references(merged(merged(DEFAULT, overlay), chosen))
+
+
 def test_only_declared_galaxies_are_run():
     with pytest.raises(InputError, match=r"config: run.galaxies names 'm87'; known: ngc4697_mock"):
         plan.check_references(with_value(("run", "galaxies"), ["ngc4697_mock", "m87"]))

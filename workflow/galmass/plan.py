@@ -24,6 +24,7 @@ SOURCES = {
 CLASSES = {"kcorrect_gst": {"nuv_r_blue", "nuv_r_red", "u_r_margin"}, "sdss_mgs": {"ssfr_star_forming", "ssfr_passive"}}
 FARTHEST_MOCK = 0.54  # beyond, u sees wavelengths that its spectra do not have
 TUPLE = ("first", "second", "union", "against")
+GIVES_MASS = {"sfr", "ssfr"}
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
@@ -87,6 +88,7 @@ def check_references(config: Mapping) -> None:
         if source == "frames":
             raise InputError(f"config: samples.{sample}.modalities is not empty, and its source, frames, knows no masses")
         _require(_inputs(modality, config["modalities"][modality]), source, sample, f"config: modality {modality}")
+        _check_inputs(modality, _inputs(modality, config["modalities"][modality]))
         _check_images(modality, config["modalities"][modality], sample, stores_of(config["samples"][sample]))
         tested = {name for names in causality_of(config, sample).values() for name in names} - {ESTIMATE}
         _require(sorted(tested), source, sample, "config: causality.queries or conditions")
@@ -221,6 +223,12 @@ def _require(columns: list[str], source: str, sample: str, needed_by: str) -> No
     answers = [name for name in columns if name in ANSWERS]
     if answers:
         raise InputError(f"{needed_by}: {', '.join(answers)} is what is to be estimated")
+
+
+def _check_inputs(modality: str, columns: list[str]) -> None:
+    """Raise `InputError` where the inputs of a network add up to the mass."""
+    if set(columns) >= GIVES_MASS:
+        raise InputError(f"config: modality {modality} has {' and '.join(sorted(GIVES_MASS))}, whose ratio is what is to be estimated; leave one of them out")
 
 
 def _check_steps(key: str, max_steps: int, validate_every: int) -> None:

@@ -21,6 +21,7 @@ rule download_catalogue:
         mem_mb=memory(4000),
         runtime="12h",
         disk_mb=3000,
+        archive=1,
     params:
         query=lambda wildcards: config["samples"][wildcards.sample]["query"]
         | {"redshift": config["samples"][wildcards.sample]["redshift"]},
@@ -29,6 +30,32 @@ rule download_catalogue:
         code=code("download_catalogue"),
     script:
         "../scripts/download_catalogue.py"
+
+
+rule select_galaxies:
+    input:
+        galaxies="resources/{sample}/galaxies.parquet",
+    output:
+        places="results/{sample}/catalogue/places.parquet",
+        cuts="results/{sample}/catalogue/places.json",
+    log:
+        "logs/{sample}/select_galaxies.log",
+    benchmark:
+        "benchmarks/{sample}/select_galaxies.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"  # another one would have all frames fetched again when its pins change
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime="1h",
+        disk_mb=500,
+    params:
+        options=lambda wildcards: sample(wildcards, "redshift", "max_petro_mag_err", "max_galaxies", "seed"),
+        code=code("select_galaxies"),
+    script:
+        "../scripts/select_galaxies.py"
 
 
 rule download_sersic_fits:
@@ -47,6 +74,7 @@ rule download_sersic_fits:
         mem_mb=memory(4000),
         runtime="12h",
         disk_mb=10000,
+        archive=1,
     params:
         folder="resources/{sample}/nyu_vagc",
         code=code("download_sersic_fits"),
@@ -59,6 +87,8 @@ rule build_sdss_catalogue:
         galaxies="resources/{sample}/galaxies.parquet",
         matches="resources/{sample}/wise.parquet",
         notes="resources/{sample}/galaxies.json",
+        places="results/{sample}/catalogue/places.parquet",
+        cuts="results/{sample}/catalogue/places.json",
         fits=sersic_fits,
     output:
         galaxies="results/{sample}/catalogue/galaxies.parquet",
@@ -77,9 +107,7 @@ rule build_sdss_catalogue:
         runtime="1h",
         disk_mb=1000,
     params:
-        options=lambda wildcards: sample(
-            wildcards, "query", "redshift", "max_petro_mag_err", "wise", "classes", "max_galaxies", "split", "seed"
-        ),
+        options=lambda wildcards: sample(wildcards, "query", "wise", "classes", "split", "seed"),
         code=code("build_sdss_catalogue"),
     script:
         "../scripts/build_sdss_catalogue.py"
@@ -87,7 +115,7 @@ rule build_sdss_catalogue:
 
 rule download_frames:
     input:
-        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        places="results/{sample}/catalogue/places.parquet",
     output:
         manifest=kept_frames("resources/{sample}/frames/{chunk}.json"),
     log:
@@ -103,6 +131,7 @@ rule download_frames:
         mem_mb=memory(2000),
         runtime="24h",
         disk_mb=30000,
+        archive=1,
     params:
         frames=lambda wildcards: {
             key: config["samples"][wildcards.sample]["frames"][key] for key in ("bands", "n_pix", "chunks")
@@ -116,7 +145,7 @@ rule download_frames:
 
 rule download_wise_cutouts:
     input:
-        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        places="results/{sample}/catalogue/places.parquet",
     output:
         images=directory("results/{sample}/images/infrared.zarr"),
         table="results/{sample}/images/infrared.parquet",
@@ -134,6 +163,7 @@ rule download_wise_cutouts:
         mem_mb=memory(3000),
         runtime="6d",
         disk_mb=100000,
+        archive=1,
     params:
         options=lambda wildcards: config["samples"][wildcards.sample]["wise_cutouts"],
         folder="resources/{sample}/wise_cutouts",

@@ -208,6 +208,12 @@ def kept_frames(path):
     return path if wanted else temp(path)
 
 
+def places(wildcards):
+    """Where the galaxies of a sample lie on the frames: a table that changes with the galaxies and nothing else."""
+    chosen = config["samples"][wildcards.sample]["source"] == "sdss_mgs"
+    return f"results/{wildcards.sample}/catalogue/{'places' if chosen else 'galaxies'}.parquet"
+
+
 def frames_folder(wildcards):
     """Folder of a chunk's frames: the user's, or where they are downloaded to."""
     entry = config["samples"][wildcards.sample]
@@ -400,6 +406,11 @@ try:
     check_references(config)
 except InputError as error:
     raise WorkflowError(str(error))
+
+
+if "archive" not in workflow.global_resources:
+    # one job at a time asks archives, so that their rates hold; --resources gpu=2 alone would lift a limit of the profile
+    workflow.register_resource("archive", 1)
 
 
 wildcard_constraints:

@@ -28,7 +28,7 @@ rule detect_galaxies:
 
 rule cut_frames:
     input:
-        galaxies="results/{sample}/catalogue/galaxies.parquet",
+        places=places,
         manifest=frames_manifest,
     output:
         images=directory("results/{sample}/images/chunks/{chunk}.zarr"),
@@ -40,6 +40,7 @@ rule cut_frames:
         "benchmarks/{sample}/{chunk}/cut_frames.tsv"
     wildcard_constraints:
         sample=of_source("sdss_mgs", "frames"),
+    priority: 10  # frames are cut, and deleted, before more are fetched
     conda:
         "../../envs/images.yaml"
     threads: 1

@@ -46,6 +46,7 @@ rule download_alma:
         mem_mb=memory(1000),
         runtime="12h",
         disk_mb=100000,
+        archive=1,
     params:
         observation=lambda wildcards: config["galaxies"][wildcards.galaxy]["observation"],
         frequency_hz=sky_frequency,

@@ -5,12 +5,12 @@ from galmass.catalogues import sdss
 from galmass.catalogues.schema import columns_of
 
 with logs.recording(snakemake.log[0]):
-    options, downloaded = snakemake.params.options, stores.read_json(snakemake.input.notes)
-    fits = stores.read_table(snakemake.input.fits) if snakemake.input.fits else None
-    frame, notes = sdss.build(stores.read_table(snakemake.input.galaxies), stores.read_table(snakemake.input.matches), fits, options)
-    for cut in notes["cuts"]:
-        print(f"{cut['cut']}: {cut['removed']} removed, {cut['left']} left")
-    metadata = notes | {"sample": snakemake.wildcards.sample, "downloaded": downloaded, "seed": options["seed"]}
+    options, found = snakemake.params.options, snakemake.input
+    fits = stores.read_table(found.fits) if found.fits else None
+    raw, places, matches = (stores.read_table(path) for path in (found.galaxies, found.places, found.matches))
+    frame, notes = sdss.build(raw, places, matches, fits, options)
+    notes |= stores.read_json(found.cuts) | {"downloaded": stores.read_json(found.notes)}
+    metadata = notes | {"sample": snakemake.wildcards.sample, "seed": options["seed"]}
     stores.write_table(snakemake.output.galaxies, frame, columns_of(options["source"]), metadata)
     counts = {name: frame[column].value_counts().to_dict() for name, column in (("splits", "split"), ("classes", "galaxy_class"))}
     stores.write_json(snakemake.output.notes, metadata | {"n": len(frame)} | counts)

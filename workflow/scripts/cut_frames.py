@@ -5,7 +5,7 @@ from galmass.images import chunks, exclusions, fields
 
 with logs.recording(snakemake.log[0]):
     p, out = snakemake.params, snakemake.output
-    galaxies = stores.read_table(snakemake.input.galaxies, fields.NEEDED)
+    galaxies = stores.read_table(snakemake.input.places, fields.NEEDED)
     chunk = chunks.chunks_of_fields(fields.fields_needed(galaxies, p.frames["n_pix"]), p.frames["chunks"])
     galaxies = galaxies[chunk == int(snakemake.wildcards.chunk)].sort_values(["run", "camcol", "field"], kind="stable").reset_index(drop=True)
     downloaded = stores.read_json(snakemake.input.manifest) if snakemake.input.manifest else {}

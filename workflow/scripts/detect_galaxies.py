@@ -12,8 +12,7 @@ with logs.recording(snakemake.log[0]):
     parts = [detection.extended(frame, p.detection) for frame in found if frame is not None]
     if not parts or not sum(map(len, parts)):
         raise InputError(f"{p.folder}: no extended source in {len(parts)} frames of the band {cutouts.REFERENCE}; look at samples.<name>.detection")
-    # fields of a scan overlap: the brighter part of the list comes first
-    galaxies = pd.concat(parts).drop_duplicates("galaxy_id").reset_index(drop=True)
-    print(f"{len(galaxies)} extended sources in {len(parts)} frames")
+    galaxies, repeated = detection.once(pd.concat(parts, ignore_index=True))
+    print(f"{len(galaxies)} extended sources in {len(parts)} frames, {repeated} of them seen in two")
     stores.write_table(snakemake.output.galaxies, galaxies, detection.COLUMNS, {"detection": p.detection})
-    stores.write_json(snakemake.output.notes, {"n": len(galaxies), "frames": len(parts), "detection": p.detection})
+    stores.write_json(snakemake.output.notes, {"n": len(galaxies), "frames": len(parts), "seen in two frames": repeated, "detection": p.detection})

@@ -6,7 +6,7 @@ from galmass.transport import Transport, policy_of
 
 with logs.recording(snakemake.log[0]):
     p = snakemake.params
-    galaxies = stores.read_table(snakemake.input.galaxies)
+    galaxies = stores.read_table(snakemake.input.places)
     used = fields.fields_needed(galaxies, p.frames["n_pix"]).assign(rerun=galaxies["rerun"])
     used = used[chunks.chunks_of_fields(used, p.frames["chunks"]) == int(snakemake.wildcards.chunk)]
     print(f"expected: {archives.expected_frames(used, p.frames['bands'])}")

@@ -6,7 +6,7 @@ from galmass.transport import Transport, policy_of
 
 with logs.recording(snakemake.log[0]):
     p, out = snakemake.params, snakemake.output
-    galaxies = stores.read_table(snakemake.input.galaxies, ("galaxy_id", "ra", "dec"))
+    galaxies = stores.read_table(snakemake.input.places, ("galaxy_id", "ra", "dec"))
     transport = Transport(policy_of(snakemake.config["archives"], "unwise"))
     with logs.progress(len(galaxies), 0, "WISE cutouts [galaxies]") as bar:
         pieces = wise_cutouts.download(galaxies, p.folder, p.options, transport, bar.update)

@@ -9,7 +9,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
-from galmass.catalogues import gst10k
+from galmass.catalogues import gst10k, selection
 from galmass.catalogues.masses import MassEstimator, Photometry
 from galmass.catalogues.schema import CLASSES, SPLITS, columns_of
 from galmass.errors import InputError
@@ -91,12 +91,12 @@ def names(raw):
 
 
 def test_designations_are_truncated_as_the_iau_asks(raw, names):
-    assert gst10k.designation(SkyCoord(raw["RA"], raw["DEC"], unit="deg")) == names
+    assert selection.designation(SkyCoord(raw["RA"], raw["DEC"], unit="deg")) == names
 
 
 def test_designations_of_awkward_positions():
     sky = SkyCoord([0.0, 359.9999, 10.0, 15.0, 150.0], [-0.0001, 0.0, -9.99999, 89.99999, -0.5], unit="deg")
-    names = gst10k.designation(sky)
+    names = selection.designation(sky)
     assert names == truncated(sky)
     assert names[0] == "SDSS J000000.00-000000.3"  # -0.36 arcsec: the sign of degree 0, and no rounding to 0.4
     assert all(re.fullmatch(r"SDSS J\d{6}\.\d\d[+-]\d{6}\.\d", name) for name in names)
@@ -106,7 +106,7 @@ def test_designations_of_exact_positions_do_not_fall_short():
     """Many exact hundredths of a second and tenths of an arcsecond are a hair below themselves in floating point."""
     generator = np.random.default_rng(1)
     centiseconds, tenths = generator.integers(0, 24 * 360_000, 2000), generator.integers(0, 90 * 36_000, 2000)
-    names = gst10k.designation(SkyCoord(centiseconds / 360_000 * 15, tenths / 36_000, unit="deg"))
+    names = selection.designation(SkyCoord(centiseconds / 360_000 * 15, tenths / 36_000, unit="deg"))
     for name, c, t in zip(names, centiseconds, tenths, strict=True):
         (hours, c), (degrees, t) = divmod(c, 360_000), divmod(t, 36_000)
         assert name == f"SDSS J{hours:02d}{c // 6000:02d}{c % 6000 / 100:05.2f}+{degrees:02d}{t // 600:02d}{t % 600 / 10:04.1f}"
@@ -178,7 +178,7 @@ def test_every_way_to_say_missing_gives_nan(raw, missing):
 
 def test_cuts_are_counted_in_order_and_add_up(raw):
     """Six made-up offenders, one of them against two cuts, among real galaxies."""
-    good = gst10k.apply_cuts(gst10k.quality_cuts(gst10k.measured(raw[:300]), OPTIONS))[0]
+    good = selection.apply_cuts(gst10k.quality_cuts(gst10k.measured(raw[:300]), OPTIONS))[0]
     rows = Table(raw[:300][good][:40], copy=True)
     rows = vstack([rows, rows[:1]])  # its position twice: the second goes
     rows["Z"][3], rows["Z"][4] = 0.009, 0.2501
@@ -186,7 +186,7 @@ def test_cuts_are_counted_in_order_and_add_up(raw):
     rows["PETROFLUX_IVAR"][7, 0] = (1.0857362 / rows["PETROFLUX"][7, 0] / 2.01) ** 2  # error 2.01 mag in u
     rows["PETROFLUX_IVAR"][8, 2] = (1.0857362 / rows["PETROFLUX"][8, 2] / 0.301) ** 2  # error 0.301 mag in r
     rows["PETROFLUX"][3, 0] = -1.0  # a second reason for a row that the first cut takes
-    kept, counts = gst10k.apply_cuts(gst10k.quality_cuts(gst10k.measured(rows), OPTIONS))
+    kept, counts = selection.apply_cuts(gst10k.quality_cuts(gst10k.measured(rows), OPTIONS))
     assert [entry["removed"] for entry in counts] == [2, 2, 1, 0, 1, 0, 0, 1]
     assert [entry["left"] for entry in counts] == [39, 37, 36, 36, 35, 35, 35, 34]
     np.testing.assert_array_equal(np.flatnonzero(~kept), [3, 4, 5, 6, 7, 8, 40])
@@ -201,7 +201,7 @@ def test_limits_of_the_cuts_are_inside(raw):
     frame = gst10k.measured(raw[:3]).assign(z=[0.01, 0.25, 0.1], galaxy_id=["a", "b", "c"])
     for band, limit in OPTIONS["max_petro_mag_err"].items():
         frame[f"petro_mag_{band}"], frame[f"petro_mag_err_{band}"] = 17.0, limit
-    assert gst10k.apply_cuts(gst10k.quality_cuts(frame, OPTIONS))[0].all()
+    assert selection.apply_cuts(gst10k.quality_cuts(frame, OPTIONS))[0].all()
 
 
 # --- split ---------------------------------------------------------------------------------------------------------

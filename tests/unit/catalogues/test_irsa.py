@@ -114,7 +114,6 @@ def test_galaxies_that_were_not_asked_for(server, tmp_path):
         download(server, lambda request: Response(votable([{"galaxy": 12, **row}])), tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_query_is_understood_by_pyvo(server):
     """The same upload by pyvo's client, which astroquery.ipac.irsa uses: the server reads it the same way."""
     from astroquery.ipac.irsa import IrsaClass

@@ -88,3 +88,22 @@ def test_a_ratio_between_the_conventions_is_refused(ratio):
 def test_both_conventions_in_one_table_are_refused():
     with pytest.raises(InputError, match=r"runs from 1\.8551 to 1\.8739"):
         photometry.reddening(np.array(list(COEFFICIENTS.values())))
+
+
+def test_asinh_magnitudes_of_no_flux_are_those_that_sdss_publishes():
+    """The table of softening parameters of SDSS gives the magnitude of zero flux: 24.63, 25.11, 24.80, 24.36, 22.83 in ugriz."""
+    found, error = photometry.asinh_magnitude(np.zeros((1, 5)), np.full((1, 5), 4.0))
+    np.testing.assert_allclose(found[0], [24.63, 25.11, 24.80, 24.36, 22.83], atol=0.006)
+    # its slope there: half a nanomaggy of noise over 2 b
+    np.testing.assert_allclose(error[0], 1.0857362 * 0.5 / (2e9 * photometry.SDSS_SOFTENING), rtol=1e-6)
+
+
+def test_asinh_magnitudes_are_pogson_ones_where_it_is_bright_and_exist_where_it_is_not():
+    flux = np.array([[100.0] * 5, [-0.1] * 5, [-9999.0] * 5, [np.nan] * 5, [1.0] * 5])
+    inverse_variance = np.where(np.arange(5)[:, None] == 4, 0.0, np.full((5, 5), 100.0))
+    found, error = photometry.asinh_magnitude(flux, inverse_variance)
+    np.testing.assert_allclose(found[0], 17.5, atol=3e-4)
+    np.testing.assert_allclose(error[0], 1.0857362 * 0.1 / 100, rtol=3e-4)
+    assert np.isfinite(found[1]).all()
+    assert np.isnan(found[2:]).all()
+    assert np.isnan(error[2:]).all()

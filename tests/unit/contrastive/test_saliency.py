@@ -1,4 +1,4 @@
-"""Occlusion and gradient of networks whose answer is known: a mass that is a sum over chosen pixels."""
+"""Occlusion of networks whose answer is known: a mass that is a sum over chosen pixels."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from torch import nn
 from galmass import devices, stores
 from galmass.contrastive.modalities import Images, Modality, Standardisation, bin_edges
 from galmass.contrastive.models import Model
-from galmass.contrastive.saliency import Occlusion, gradient, occlusion, patches, profile
+from galmass.contrastive.saliency import Occlusion, occlusion, patches, profile
 from galmass.contrastive.sources import open_stores
 from galmass.contrastive.stamps import ImageScaling
 from galmass.errors import InputError
@@ -91,16 +91,10 @@ def test_occlusion_takes_away_what_the_patch_held(model, frame, cutouts, images,
     np.testing.assert_allclose(found.shift, expected, atol=1e-5)  # a mass near 10 in float32
 
 
-def test_gradient_is_the_weight(model, frame, cutouts, weight):
-    # the mean of the density is 10 + main
-    np.testing.assert_allclose(gradient(model, frame, cutouts), np.broadcast_to(weight, (N, *weight.shape)), atol=1e-6)
-
-
 def test_many_galaxies_are_taken_in_parts(model, frame, cutouts, monkeypatch):
-    expected = occlusion(model, frame, cutouts, 4, 4).shift, gradient(model, frame, cutouts)
+    expected = occlusion(model, frame, cutouts, 4, 4).shift
     monkeypatch.setattr("galmass.contrastive.saliency.AT_A_TIME", 4)
-    np.testing.assert_array_equal(occlusion(model, frame, cutouts, 4, 4).shift, expected[0])
-    np.testing.assert_array_equal(gradient(model, frame, cutouts), expected[1])
+    np.testing.assert_array_equal(occlusion(model, frame, cutouts, 4, 4).shift, expected)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +134,10 @@ def test_profile_finds_the_radius():
 
 def test_photometry_has_no_image_to_hide(frame):
     model = Model(nn.Identity(), Modality("M", ("a",), (), {}), Standardisation([0.0], [[1.0]], [], []), EDGES, {})
-    for call in (lambda: gradient(model, frame, {}), lambda: occlusion(model, frame, {}, 2, 2)):
-        with pytest.raises(InputError, match="modality M has no images"):
-            call()
+    with pytest.raises(InputError, match="modality M has no images"):
+        occlusion(model, frame, {}, 2, 2)
 
 
 def test_images_that_were_not_given_are_named(model, frame):
     with pytest.raises(InputError, match="modality I needs the optical images"):
-        gradient(model, frame, {})
+        occlusion(model, frame, {}, 2, 2)

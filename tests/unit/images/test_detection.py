@@ -1,6 +1,7 @@
 """Extended sources among stars: which are taken, where they lie, how large they are."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic_frames import RUN, Source, hdus, wcs, write
 
@@ -49,3 +50,22 @@ def test_galaxies_are_told_from_stars(frame):
 def test_too_few_sources(tmp_path):
     with pytest.raises(InputError, match="only 0 well-measured sources"):
         detection.extended(frames.read(write(tmp_path, "r", hdus("r"))), OPTIONS)
+
+
+def sights(rows) -> pd.DataFrame:
+    """Rows (ra [arcsec], field, rowc_r, kron_mag_r) as a table of sources."""
+    table = pd.DataFrame(rows, columns=["ra", "field", "rowc_r", "kron_mag_r"]).assign(ra=lambda t: 10 + t["ra"] / 3600)
+    table["galaxy_id"] = [f"SDSS {i}" for i in range(len(table))]
+    return table.assign(**{name: 0.0 for name in detection.COLUMNS if name not in table})[list(detection.COLUMNS)]
+
+
+def test_a_source_of_two_fields_is_kept_once_where_it_lies_farther_from_the_edge():
+    """Sights 0.3 arcsec apart have two names; a neighbour 5 arcsec off, and one beside it in the same field, stay."""
+    table = sights([(0.0, 1, 1450.0, 15.0), (0.3, 2, 89.0, 15.1), (5.0, 2, 80.0, 14.0), (50.0, 1, 700.0, 16.0)])
+    found, repeated = detection.once(table)
+    assert repeated == 1
+    assert found["galaxy_id"].tolist() == ["SDSS 2", "SDSS 1", "SDSS 3"]
+    assert list(found.columns) == list(detection.COLUMNS)
+    again, none = detection.once(found)
+    assert none == 0
+    pd.testing.assert_frame_equal(again, found)

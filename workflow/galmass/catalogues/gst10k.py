@@ -17,6 +17,7 @@ from galmass.catalogues import photometry
 from galmass.catalogues.classes import galaxy_class
 from galmass.catalogues.masses import RESPONSES, MassEstimator, Photometry
 from galmass.catalogues.schema import BANDS, NIR_BANDS, SPLITS, columns_of
+from galmass.catalogues.selection import choose, designation
 from galmass.errors import InputError
 from galmass.stores import digest
 
@@ -95,16 +96,6 @@ def _ultraviolet(raw: Table) -> dict[str, np.ndarray]:
     return columns
 
 
-def designation(sky: SkyCoord) -> list[str]:
-    """SDSS designations, 'SDSS JHHMMSS.ss+DDMMSS.s', truncated as the IAU asks."""
-    hours = np.floor(sky.ra.hour * 360000 + 1e-6).astype(int) % 8640000
-    seconds = np.floor(np.abs(sky.dec.deg) * 36000 + 1e-6).astype(int)
-    return [
-        f"SDSS J{h // 360000:02d}{h // 6000 % 60:02d}{h % 6000 / 100:05.2f}{'-' if south else '+'}{s // 36000:02d}{s // 600 % 60:02d}{s % 600 / 10:04.1f}"
-        for h, s, south in zip(hours, seconds, sky.dec.deg < 0, strict=True)
-    ]
-
-
 def quality_cuts(frame: pd.DataFrame, options: Mapping) -> dict[str, np.ndarray]:
     """Named masks (n_galaxy,) of what each cut keeps, in the order in which they are applied."""
     low, high = options["redshift"]
@@ -119,16 +110,6 @@ def quality_cuts(frame: pd.DataFrame, options: Mapping) -> dict[str, np.ndarray]
     return cuts
 
 
-def apply_cuts(cuts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[dict]]:
-    """What survives all cuts, and how many each removes after those before it."""
-    kept = np.ones(len(next(iter(cuts.values()))), bool)
-    counts = []
-    for name, keeps in cuts.items():
-        counts.append({"cut": name, "removed": int(np.sum(kept & ~keeps)), "left": int(np.sum(kept & keeps))})
-        kept &= keeps
-    return kept, counts
-
-
 def build(raw: Table, options: Mapping) -> tuple[pd.DataFrame, dict]:
     """The catalogue and its notes (cuts with counts, what the mass is).
 
@@ -141,13 +122,7 @@ def build(raw: Table, options: Mapping) -> tuple[pd.DataFrame, dict]:
     """
     generator = np.random.default_rng(options["seed"])
     frame = measured(raw)
-    kept, counts = apply_cuts(quality_cuts(frame, options))
-    if not kept.any():
-        raise InputError("no galaxy survives the cuts: " + ", ".join(f"{count['cut']} ({count['removed']})" for count in counts if count["removed"]))
-    chosen = np.flatnonzero(kept)
-    if len(chosen) > options["max_galaxies"]:
-        chosen = np.sort(generator.choice(chosen, options["max_galaxies"], replace=False))
-        counts.append({"cut": f"random subset of {options['max_galaxies']}", "removed": int(kept.sum() - len(chosen)), "left": len(chosen)})
+    chosen, counts = choose(quality_cuts(frame, options), options["max_galaxies"], generator)
     raw, frame = raw[chosen], frame.iloc[chosen].reset_index(drop=True)
     frame = frame.assign(**_derived(raw, frame, options, generator))
     massive = np.isfinite(frame["log_mass"].to_numpy())

@@ -17,6 +17,10 @@ SDSS_EXTINCTION = {
 }
 
 
+# softening of SDSS magnitudes, ugriz, in units of the flux of magnitude 0 (Lupton, Gunn & Szalay 1999, AJ 118, 1406; SDSS DR2)
+SDSS_SOFTENING = np.array([1.4e-10, 0.9e-10, 1.2e-10, 1.8e-10, 7.4e-10])
+
+
 def magnitude(flux, inverse_variance, zero_point: float):
     """Pogson magnitude and its standard error.
 
@@ -35,6 +39,28 @@ def magnitude(flux, inverse_variance, zero_point: float):
     safe_flux, safe_variance = np.where(good, flux, 1.0), np.where(good, inverse_variance, 1.0)
     error = 2.5 / np.log(10) / (safe_flux * np.sqrt(safe_variance))
     return np.where(good, zero_point - 2.5 * np.log10(safe_flux), np.nan), np.where(good, error, np.nan)
+
+
+def asinh_magnitude(flux, inverse_variance):
+    """SDSS magnitude (Lupton, Gunn & Szalay 1999, eq. 3) and its standard error, also of fluxes that noise has made negative.
+
+    Parameters
+    ----------
+    flux, inverse_variance : float arrays (n_galaxy, 5) [nanomaggy, nanomaggy^-2]
+        In ugriz; the columns petroMag and petroMagErr of SDSS are made from these in the same way.
+
+    Returns
+    -------
+    magnitude, error : float64 arrays (n_galaxy, 5) [mag]
+        NaN where the flux is -9999 or not finite, or its inverse variance is not positive and finite.
+    """
+    flux, inverse_variance = np.asarray(flux, float), np.asarray(inverse_variance, float)
+    good = np.isfinite(flux) & np.isfinite(inverse_variance) & (flux > -1000) & (inverse_variance > 0)
+    softened = 2e9 * SDSS_SOFTENING  # nanomaggies
+    safe_flux, safe_variance = np.where(good, flux, 1.0), np.where(good, inverse_variance, 1.0)
+    found = -2.5 / np.log(10) * (np.arcsinh(safe_flux / softened) + np.log(SDSS_SOFTENING))
+    error = 2.5 / np.log(10) / np.sqrt(safe_variance * (safe_flux**2 + softened**2))
+    return np.where(good, found, np.nan), np.where(good, error, np.nan)
 
 
 def reddening(extinction):

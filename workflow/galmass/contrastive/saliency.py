@@ -1,4 +1,4 @@
-"""Which part of an image moves the estimated mass: by hiding patches of it, and by the gradient."""
+"""Which part of an image moves the estimated mass: by hiding patches of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,20 +100,6 @@ def occlusion(model: Model, frame, cutouts: Mapping, size: int, stride: int, ban
                 hidden[:, bands, y : y + size, x : x + size] = 0
                 shift[rows, i, j] = (mean_mass(model, hidden, context) - whole).cpu().numpy()
     return Occlusion(shift, first, size, n_pix)
-
-
-def gradient(model: Model, frame, cutouts: Mapping) -> np.ndarray:
-    """Derivative of the estimated mass by every pixel as the network sees it, float32 (n_galaxy, n_band, n_pix, n_pix) [dex].
-
-    A pixel as seen is stretched and scaled (`stamps.ImageScaling`). Noisier than `occlusion`, and only local, but it takes
-    one call of the network a galaxy.
-    """
-    n_pix = _n_pix(model)
-    out = np.empty((len(frame), model.modality.n_band, n_pix, n_pix), np.float32)
-    for rows, images, context in _batches(model, frame, cutouts, AT_A_TIME // 4):
-        images.requires_grad_()
-        out[rows] = torch.autograd.grad(mean_mass(model, images, context).sum(), images)[0].cpu().numpy()
-    return out
 
 
 def profile(maps: np.ndarray, n_ring: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import sep
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from galmass.catalogues.gst10k import designation
+from galmass.catalogues.selection import designation
 from galmass.errors import InputError
 from galmass.images.fields import PIXEL_SCALE
-from galmass.images.frames import Frame
+from galmass.images.frames import N_ROW, Frame
 from galmass.stores import Column
 
 # sep is SExtractor's detection and photometry: 0.14 s a frame with deblending, where photutils takes 1.3 s without
@@ -28,6 +29,7 @@ COLUMNS = {
     "r90_r": Column("arcsec", "radius that holds 90 % of the Kron flux, r band, not corrected for seeing"),
     "axis_ratio_r": Column("", "minor to major axis from second moments above the threshold, r band, not corrected for seeing"),
 }
+SAME = 1.0  # arcsec between two sights of one source
 _THRESHOLD, _MIN_AREA = 2.0, 8  # standard deviations, pixels
 _MIN_CONCENTRATION = 1.7  # R90/R50: a Gaussian has 1.82, an exponential disc 2.3; halos and trails of bright stars less
 
@@ -99,3 +101,20 @@ def extended(frame: Frame, options: Mapping) -> pd.DataFrame:
     table["rowc_r"], table["colc_r"] = table["y"] + 0.5, table["x"] + 0.5
     table["galaxy_id"] = designation(SkyCoord(table["ra"], table["dec"], unit="deg"))
     return table[list(COLUMNS)]
+
+
+def once(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Each source once, brightest first, and how many rows went: fields of a scan overlap, and the sight farther from the edge is kept.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `COLUMNS` of several frames.
+    """
+    inside = np.minimum(table["rowc_r"], N_ROW - table["rowc_r"])
+    table = table.assign(inside=inside).sort_values("inside", ascending=False, kind="stable").reset_index(drop=True)
+    sky = SkyCoord(table["ra"], table["dec"], unit="deg")
+    first, second, _, _ = sky.search_around_sky(sky, SAME * u.arcsec)
+    repeated = np.unique(second[first < second])  # of a pair, the sight nearer to the edge
+    kept = table.drop(index=repeated).drop(columns="inside")
+    return kept.sort_values(["kron_mag_r", "galaxy_id"], kind="stable").reset_index(drop=True), len(repeated)
