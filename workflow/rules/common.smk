@@ -232,7 +232,7 @@ def chunk_products(wildcards, suffix):
 
 
 def data_files():
-    """What the run reads and no rule computes: committed files, and manifests of downloads."""
+    """What the run reads and no job computes: committed files, and manifests of downloads."""
     tables = [
         f"resources/{name}/galaxies.json"
         for name in config["run"]["samples"]
