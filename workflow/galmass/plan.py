@@ -166,7 +166,7 @@ def _check_images(modality: str, entry: Mapping, sample: str, stores: Mapping) -
     missing = [band for band in wanted["bands"] if band not in store["bands"]]
     if missing:
         raise InputError(f"config: modality {modality} needs the {wanted['store']} bands {', '.join(missing)}, which sample '{sample}' does not have")
-    if wanted["n_pix"] > store["n_pix"]:
+    if wanted.get("n_pix", 0) > store["n_pix"]:
         raise InputError(f"config: modalities.{modality}.images.n_pix is {wanted['n_pix']}, and the stamps of sample '{sample}' have {store['n_pix']} pixels")
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from galmass import stores
-from galmass.contrastive.modalities import Images, Modality, usable
+from galmass.contrastive.modalities import Images, Modality, sized, usable
 from galmass.contrastive.sources import evenly, open_stores
 from galmass.contrastive.stamps import ImageScaling, Stamps, resampled, stretch, turned, unstretch
 from galmass.errors import InputError
@@ -106,6 +106,17 @@ def test_read_gives_the_right_galaxies_bands_and_pixels(frame, paths, pixels, th
     np.testing.assert_allclose(seen, np.sign(expected) * np.log1p(np.abs(expected)), rtol=1e-5)  # float32
     assert len(stamps) == 66
     np.testing.assert_array_equal(stamps.chunk_of(), _rows(frame) // store.CHUNK)
+
+
+def test_without_n_pix_the_whole_stamp_is_seen(frame, paths):
+    whole, named = _modality(Images("optical", ("r", "u"))), _modality(Images("optical", ("r", "u"), 16))
+    cutouts = open_stores(whole, paths)
+    assert sized(whole, cutouts) == named
+    assert sized(PLAIN, cutouts) == PLAIN
+    assert usable(frame, whole, np.linspace(8, 12, 17), cutouts)[0].all()
+    both = [Stamps(frame, m, cutouts, _plain(m)) for m in (whole, named)]
+    assert torch.equal(*(stamps.read(np.arange(9)) for stamps in both))
+    assert ImageScaling.fit(frame, whole, cutouts, "noise") == ImageScaling.fit(frame, named, cutouts, "noise")
 
 
 def test_no_two_share_a_reader(frame, paths):
@@ -235,6 +246,8 @@ def test_images_of_the_configuration():
     assert (both.n_band, both.n_pix) == (3, 32)
     for modality in (one, both):
         assert Modality.from_config("I", modality.to_dict()) == modality
+    whole = Modality.from_config("I", entry | {"images": {"store": "optical", "bands": ["g"]}})
+    assert whole.images == (Images("optical", ("g",), None, "none"),)
     assert Modality.from_config("I", entry).images == Modality.from_config("I", entry | {"images": None}).images == ()
 
 

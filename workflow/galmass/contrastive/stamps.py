@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from galmass.contrastive.modalities import Modality, opened
+from galmass.contrastive.modalities import Modality, opened, sized
 from galmass.contrastive.sources import cropped, evenly, flux_floor, fluxes, rows_of
 from galmass.errors import InputError
 from galmass.images import store
@@ -98,8 +98,8 @@ class Stamps:
     """
 
     def __init__(self, frame, modality: Modality, cutouts: Mapping, scaling: ImageScaling, threads: int = 1):
-        self.modality, self.threads = modality, threads
-        sources = [opened(cutouts, images, modality) for images in modality.images]
+        self.modality, self.threads = sized(modality, cutouts), threads
+        modality, sources = self.modality, [opened(cutouts, images, modality) for images in modality.images]
         wanted = frame["galaxy_id"].astype(str).to_numpy()
         self.rows = [rows_of(wanted, source) for source in sources]
         self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in sources]
