@@ -65,6 +65,14 @@ WRONG = {
     ),
     "images that the sample lacks": ({"samples": {"gst10k": {"modalities": ["Iopt"]}}}, ["modality Iopt", "optical images", "gst10k"]),
     "band that the images lack": ({"modalities": {"Iopt": {"images": {"bands": ["r", "w1"]}}}}, ["modality Iopt", "bands w1", "mock"]),
+    "store named twice": (
+        {"modalities": {"Iopt": {"images": [{"store": "optical", "bands": [band]} for band in "gr"]}}},
+        ["modalities.Iopt.images names a store twice"],
+    ),
+    "second store that the sample lacks": (
+        {"modalities": {"Iopt": {"images": [{"store": name, "bands": bands} for name, bands in (("optical", ["r"]), ("infrared", ["w1"]))]}}},
+        ["modality Iopt needs infrared images", "mock"],
+    ),
     "image larger than the stamps": ({"modalities": {"Iopt": {"images": {"n_pix": 64}}}}, ["modalities.Iopt.images.n_pix is 64", "32 pixels"]),
     "masses of frames": (
         {

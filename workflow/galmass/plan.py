@@ -245,17 +245,18 @@ def _inputs(name: str, entry: Mapping) -> list[str]:
 
 def _check_images(modality: str, entry: Mapping, sample: str, stores: Mapping) -> None:
     """Raise `InputError` for images that the sample does not have."""
-    if "images" not in entry:
-        return
-    wanted = entry["images"]
-    if wanted["store"] not in stores:
-        raise InputError(f"config: modality {modality} needs {wanted['store']} images, which sample '{sample}' does not have")
-    store = stores[wanted["store"]]
-    missing = [band for band in wanted["bands"] if band not in store["bands"]]
-    if missing:
-        raise InputError(f"config: modality {modality} needs the {wanted['store']} bands {', '.join(missing)}, which sample '{sample}' does not have")
-    if wanted["n_pix"] > store["n_pix"]:
-        raise InputError(f"config: modalities.{modality}.images.n_pix is {wanted['n_pix']}, and the stamps of sample '{sample}' have {store['n_pix']} pixels")
+    wanted = Modality.from_config(modality, entry).images
+    if len({images.store for images in wanted}) < len(wanted):
+        raise InputError(f"config: modalities.{modality}.images names a store twice; give its bands in one entry")
+    for images in wanted:
+        if images.store not in stores:
+            raise InputError(f"config: modality {modality} needs {images.store} images, which sample '{sample}' does not have")
+        store = stores[images.store]
+        missing = [band for band in images.bands if band not in store["bands"]]
+        if missing:
+            raise InputError(f"config: modality {modality} needs the {images.store} bands {', '.join(missing)}, which sample '{sample}' does not have")
+        if (images.n_pix or 0) > store["n_pix"]:
+            raise InputError(f"config: modalities.{modality}.images.n_pix is {images.n_pix}, and the stamps of sample '{sample}' have {store['n_pix']} pixels")
 
 
 def _check_keys(key: str, entry: Mapping, needed: set, optional: set, source: str) -> None:

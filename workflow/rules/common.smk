@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from galmass.configuration import check, load_schema
+from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
 from galmass.logs import text_table
 from galmass.plan import (
@@ -88,8 +89,8 @@ def sample(wildcards, *keys):
 
 def image_stores(wildcards):
     """Stores of images that a modality reads: name -> path."""
-    images = config["modalities"][wildcards.modality].get("images")
-    return {images["store"]: f"results/{wildcards.sample}/images/{images['store']}.zarr"} if images else {}
+    seen = Modality.from_config(wildcards.modality, config["modalities"][wildcards.modality]).images
+    return {images.store: f"results/{wildcards.sample}/images/{images.store}.zarr" for images in seen}
 
 
 def images(wildcards):

@@ -249,6 +249,7 @@ rule plot_saliency:
 rule summarise_run:
     input:
         metrics=[f"results/{s}/contrastive/{m}/metrics.json" for s, m in models(config)],
+        embeddings=[f"results/{s}/contrastive/{m}/embeddings.parquet" for s, m in models(config)],
         tests=[f"results/{s}/causality/{m}/independence.json" for s, m in models(config)],
     output:
         headlines=report(
@@ -265,11 +266,13 @@ rule summarise_run:
         "../../envs/causal.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
+        mem_mb=memory(1000),
         runtime="5m",
         disk_mb=100,
     params:
         models=models(config),
+        bootstrap=config["evaluation"]["bootstrap"],
+        seed=config["seeds"]["evaluation"],
         code=code("summarise_run"),
     script:
         "../scripts/summarise_run.py"

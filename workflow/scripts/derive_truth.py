@@ -11,8 +11,9 @@ with logs.recording(snakemake.log[0]):
     stores.write_json(snakemake.output.graph, truth.to_json(graph))
     stores.write_json(snakemake.output.independences, truth.implied_independences(settings))
     modalities = [Modality.from_config(name, entry) for name, entry in p.modalities.items()]
-    blocks = {m.name: [*m.columns, *(c for i in m.images for c in truth.image_columns(i.bands, i.normalise == "none"))] for m in modalities}
-    stores.write_csv(snakemake.output.answers, truth.answers(graph, blocks, p.queries))
+    shown = {m.name: [c for i in m.images for c in truth.image_columns(i.bands, i.normalise == "none")] for m in modalities}
+    blocks = {m.name: [*m.values, *m.errors, *m.scalars, *shown[m.name]] for m in modalities}  # no network is fed the flux that divides its images
+    stores.write_csv(snakemake.output.answers, truth.answers(truth.with_pixels(graph), blocks, p.queries))
     values, _ = simulation.draw(wanted["galaxies"], settings, p.options["seed"] + 1)
     found = [{"columns": name} | mock_information.information(values, columns, settings, wanted["draws"]) for name, columns in wanted["blocks"].items()]
     for row in found:

@@ -9,6 +9,7 @@ from mock_options import OPTIONS
 
 from galmass.catalogues import mock_information, simulation, truth
 from galmass.errors import InputError
+from galmass.images.rendering import Instrument, needed_columns
 
 SETTINGS = simulation.settings_of(OPTIONS)
 MOPT = [*(f"petro_mag_{b}" for b in "ugriz"), *(f"petro_mag_err_{b}" for b in "ugriz"), "ebv"]
@@ -18,7 +19,18 @@ NO_DUST_BY_INCLINATION = SETTINGS | {"attenuation_of_inclination": 0}
 
 @pytest.fixture(scope="module")
 def drawn():
-    return truth.graph(SETTINGS)
+    return truth.with_pixels(truth.graph(SETTINGS))
+
+
+def test_pixels_show_what_images_are_rendered_from(drawn):
+    """Each is the only cause of a value with noise of its own, and no measured column is among them."""
+    plain, entry = truth.graph(SETTINGS), {key: {b: 1.0 for b in truth.ALL_BANDS} for key in ("psf_fwhm_arcsec", "sky_noise", "electrons")}
+    instrument = Instrument.from_config(entry | {"bands": truth.ALL_BANDS, "n_pix": 16, "pixel_scale_arcsec": 1.0, "neighbours_per_arcmin2": 0.0})
+    shown = truth.image_columns(truth.ALL_BANDS)
+    assert set(drawn) - set(plain) == set(shown)
+    assert {cause for name in shown for cause in drawn.predecessors(name)} == set(needed_columns(instrument))
+    assert all(drawn.nodes[name]["random"] and drawn.in_degree(name) == 1 and drawn.out_degree(name) == 0 for name in shown)
+    assert not any("true_mag" in name for name in truth.image_columns("gr", brightness=False))
 
 
 def test_the_graph_is_acyclic_and_goes_through_json(drawn):
@@ -41,7 +53,11 @@ def test_the_graph_is_acyclic_and_goes_through_json(drawn):
         ("Mopt", "petro_mag_err_r", "determined"),
         ("Mopt", "petro_flux_r", "determined"),
         ("MoptZspec", "z", "determined"),
-        ("Iopt", "sersic_n_r", "determined"),
+        ("Iopt", "sersic_n_r", "dependent"),  # measured with noise of its own: two measurements tell more than one
+        ("Iopt", "petro_mag_r", "dependent"),
+        ("Iopt", "ra", "independent"),
+        ("Iopt", "inclination", "dependent"),
+        ("Iopt", "position_angle", "independent"),
         ("Iopt", "z", "dependent"),
         ("Iopt", "environment", "dependent"),
     ],

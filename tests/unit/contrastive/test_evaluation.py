@@ -118,6 +118,28 @@ def test_rows(metrics):
     assert rows[2]["crps [dex]"] == f"{entry['value']:.4f} ({entry['interval'][0]:.4f} to {entry['interval'][1]:.4f})"
 
 
+def test_modalities_are_compared_on_the_galaxies_that_all_have(embeddings):
+    """The galaxies that the second lacks are the first's worst: alone, the first looks worse by them."""
+    embeddings = embeddings.assign(galaxy_id=[f"J{i}" for i in embeddings["galaxy_id"]])
+    error = (embeddings["mass_mean"] - embeddings["log_mass"]).abs()
+    kept = embeddings[error < error.quantile(0.5)]
+    second = kept.assign(mass_mean=kept["log_mass"] + 2 * (kept["mass_mean"] - kept["log_mass"]), crps=2 * kept["crps"]).sample(frac=1, random_state=0)
+    found = evaluation.common_scores({"I": embeddings, "M": second}, np.random.default_rng(1), 200)
+    difference = (kept["mass_mean"] - kept["log_mass"]).to_numpy()
+    assert found["I"]["n"] == found["M"]["n"] == N // 2
+    assert found["I"]["sigma_mad"]["value"] == pytest.approx(1.4826 * np.median(np.abs(difference - np.median(difference))), rel=1e-9)
+    assert found["I"]["crps"]["value"] == pytest.approx(kept["crps"].mean(), rel=1e-9)
+    for score in ("sigma_mad", "crps"):  # resampled alike: twice as large, the intervals too
+        for key in ("value", "interval"):
+            np.testing.assert_allclose(found["M"][score][key], 2 * np.array(found["I"][score][key]), rtol=1e-9)
+
+
+def test_modalities_without_common_galaxies_are_not_scored(embeddings, metrics):
+    found = evaluation.common_scores({"I": embeddings.iloc[:20], "M": embeddings.iloc[20:]}, np.random.default_rng(1), 50)
+    assert found == {key: {"n": 0, "sigma_mad": None, "crps": None} for key in "IM"}
+    assert evaluation.headline("s", "I", metrics, {"tests": []}, found["I"])["sigma_MAD on these [dex]"] == ""
+
+
 def test_headline(metrics):
     def local(query, distance, **changed):
         return {"class": "all", "condition": "mass_mean", "query": query, "correlation_distance": distance, "correlation_mean": -0.123} | changed
@@ -129,7 +151,11 @@ def test_headline(metrics):
         local("r50", 0.9, **{"class": "passive"}),
         local("r90", 0.8, condition="z"),
     ]
-    got = evaluation.headline("gst10k", "Mopt", metrics, {"tests": tests})
+    common = {"n": 41, "sigma_mad": {"value": 0.1, "interval": [0.05, 0.2]}, "crps": {"value": 0.3, "interval": [0.2, 0.4]}}
+    got = evaluation.headline("gst10k", "Mopt", metrics, {"tests": tests}, common)
+    assert got["test galaxies of all modalities"] == 41
+    assert got["sigma_MAD on these [dex]"] == "0.1000 (0.0500 to 0.2000)"
+    assert got["CRPS on these [dex]"] == "0.3000 (0.2000 to 0.4000)"
     assert (got["sample"], got["modality"], got["test galaxies"]) == ("gst10k", "Mopt", N)
     assert got["most related to the mass beyond the estimate"] == "z (mean local r -0.12)"
     sigma = metrics["network"]["sigma_mad"]

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy import ndimage
+from scipy.special import ndtr
 
 from galmass import stores
-from galmass.contrastive.modalities import Images, Modality, usable
+from galmass.contrastive.modalities import Images, Modality, sized, usable
 from galmass.contrastive.sources import evenly, open_stores
-from galmass.contrastive.stamps import ImageScaling, Stamps, resampled, stretch, turned, unstretch
+from galmass.contrastive.stamps import ImageScaling, Stamps, interpolation, resampled, stretch, turned, unstretch
 from galmass.errors import InputError
 from galmass.images import store
 
@@ -32,7 +33,7 @@ def paths(tmp_path_factory, ids, pixels):
     for name, bands in (("optical", "ugr"), ("infrared", ["w1"])):
         image = pixels[name]
         with stores.replacing(folder / name) as part:
-            writer = store.create(part, len(image), list(bands), image.shape[-1], 0.4)
+            writer = store.create(part, len(image), list(bands), image.shape[-1], 0.4 if name == "optical" else 0.8)
             writer.write(0, image, np.ones_like(image), np.zeros(image.shape), ids)
             writer.close()
     return {"optical": folder / "optical", "infrared": folder / "infrared"}
@@ -108,6 +109,17 @@ def test_read_gives_the_right_galaxies_bands_and_pixels(frame, paths, pixels, th
     np.testing.assert_array_equal(stamps.chunk_of(), _rows(frame) // store.CHUNK)
 
 
+def test_without_n_pix_the_whole_stamp_is_seen(frame, paths):
+    whole, named = _modality(Images("optical", ("r", "u"))), _modality(Images("optical", ("r", "u"), 16))
+    cutouts = open_stores(whole, paths)
+    assert sized(whole, cutouts) == named
+    assert sized(PLAIN, cutouts) == PLAIN
+    assert usable(frame, whole, np.linspace(8, 12, 17), cutouts)[0].all()
+    both = [Stamps(frame, m, cutouts, _plain(m)) for m in (whole, named)]
+    assert torch.equal(*(stamps.read(np.arange(9)) for stamps in both))
+    assert ImageScaling.fit(frame, whole, cutouts, "noise") == ImageScaling.fit(frame, named, cutouts, "noise")
+
+
 def test_no_two_share_a_reader(frame, paths):
     """Training galaxies are read by a thread of their own while the validation galaxies are: the cache of a reader knows no lock."""
     cutouts = open_stores(PLAIN, paths)
@@ -163,16 +175,46 @@ def test_noise_scaling_makes_the_scatter_the_unit(frame, paths, pixels):
 
 
 def test_two_stores_share_the_pixels_of_the_first(frame, paths, pixels):
-    modality = _modality(Images("optical", ("g",), 16), Images("infrared", ("w1",), 8))
+    modality = _modality(Images("optical", ("g",)), Images("infrared", ("w1",)))
     seen = Stamps(frame, modality, open_stores(modality, paths), _plain(modality)).read(np.arange(5))
     assert seen.shape == (5, 2, 16, 16)
-    infrared = stretch(torch.from_numpy(pixels["infrared"][_rows(frame)[:5]])).numpy()
-    # bilinear about pixel centres, the edge repeated: scipy's spline of order 1
+    # pixels half as wide; linear about pixel centres, the edge repeated: scipy's spline of order 1; a quarter of the flux in each
     y = (np.arange(16) + 0.5) / 2 - 0.5
     for i in range(5):
-        expected = ndimage.map_coordinates(infrared[i, 0], np.meshgrid(y, y, indexing="ij"), order=1, mode="nearest")
-        np.testing.assert_allclose(seen[i, 1], expected, atol=1e-5)  # float32
-    torch.testing.assert_close(resampled(seen, 16), seen, rtol=0, atol=0)
+        infrared = pixels["infrared"][_rows(frame)[i], 0]
+        expected = ndimage.map_coordinates(infrared, np.meshgrid(y, y, indexing="ij"), order=1, mode="nearest") / 4
+        np.testing.assert_allclose(seen[i, 1], stretch(torch.from_numpy(expected)), atol=1e-5)  # float32
+
+
+def _source(n_pix, scale, offset=(1.7, -0.9), sigma=2.0):
+    """Flux per pixel of a Gaussian of flux 1 [arcsec] at an offset (x, y) from the centre."""
+    edges = [(np.arange(n_pix + 1) - n_pix / 2) * scale - d for d in offset]
+    x, y = (np.diff(ndtr(e / sigma)) for e in edges)
+    return torch.from_numpy(np.outer(y, x).astype(np.float32))
+
+
+@pytest.mark.parametrize(("n_source", "source_scale"), [(32, 1.2), (9, 2.75), (33, 0.8), (128, 0.25)])
+def test_a_source_stays_where_it_is_on_the_sky(n_source, source_scale):
+    n_pix, scale = 64, 0.396
+    seen = resampled(_source(n_source, source_scale), interpolation(n_pix, scale, n_source, source_scale)).numpy()
+    offset = (np.arange(n_pix) - (n_pix - 1) / 2) * scale
+    assert seen.sum() == pytest.approx(1, abs=0.01)
+    # a pixel of 2.75 arcsec does not sample the source: a twentieth of it
+    assert [(seen.sum(axis) * offset).sum() / seen.sum() for axis in (0, 1)] == pytest.approx([1.7, -0.9], abs=0.02 if source_scale < 2 else 0.14)
+    if source_scale < 1:
+        np.testing.assert_allclose(seen, _source(n_pix, scale), atol=0.05 * seen.max())  # widened by its pixels
+
+
+def test_beyond_the_field_of_the_second_there_is_nothing():
+    seen = resampled(torch.ones(4, 4), interpolation(16, 1.0, 4, 2.0))  # 16 arcsec, and 8
+    assert torch.equal(seen > 0, torch.nn.functional.pad(torch.ones(8, 8, dtype=torch.bool), (4, 4, 4, 4)))
+    torch.testing.assert_close(seen[4:12, 4:12], torch.full((8, 8), 0.25))
+
+
+def test_the_same_pixels_are_left_alone():
+    images = torch.randn(2, 8, 8)
+    assert interpolation(8, 0.4, 8, 0.4) is None
+    assert resampled(images, None) is images
 
 
 def test_evenly():
@@ -235,6 +277,8 @@ def test_images_of_the_configuration():
     assert (both.n_band, both.n_pix) == (3, 32)
     for modality in (one, both):
         assert Modality.from_config("I", modality.to_dict()) == modality
+    whole = Modality.from_config("I", entry | {"images": {"store": "optical", "bands": ["g"]}})
+    assert whole.images == (Images("optical", ("g",), None, "none"),)
     assert Modality.from_config("I", entry).images == Modality.from_config("I", entry | {"images": None}).images == ()
 
 

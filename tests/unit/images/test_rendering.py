@@ -118,19 +118,29 @@ def test_pixels_are_those_of_galsims_own_accuracy(truth, instrument):
         np.testing.assert_allclose(image, seen.drawImage(nx=32, ny=32, scale=0.396).array, atol=0.05 * 0.03)
 
 
-def test_noise_is_what_the_inverse_variance_says(truth, instrument):
+def test_noise_is_that_of_sky_and_gain_and_the_inverse_variance_is_estimated_from_the_image(truth, instrument):
     """20 galaxies without neighbours: 102 400 pulls of variance 1, standard error 0.0044; five of those."""
     alone = replace(instrument, neighbours_per_arcmin2=0.0)
     pulls = []
     for i, row in enumerate(truth.iloc[:20].to_dict("records")):
         image, inverse_variance = rendering.render(row, alone, [1, i])
         clean = rendering.noiseless(row, alone)
-        pulls.append((image - clean) * np.sqrt(inverse_variance))
         sky = np.array(list(ENTRY["sky_noise"].values()))[:, None, None]
         electrons = np.array(list(ENTRY["electrons"].values()))[:, None, None]
-        np.testing.assert_allclose(inverse_variance, 1 / (sky**2 + np.maximum(clean, 0) / electrons), rtol=1e-5)
+        pulls.append((image - clean) / np.sqrt(sky**2 + np.maximum(clean, 0) / electrons))
+        np.testing.assert_allclose(inverse_variance, 1 / (sky**2 + image / electrons), rtol=1e-5)
     assert np.var(pulls) == pytest.approx(1, abs=0.022)
     assert np.mean(pulls) == pytest.approx(0, abs=0.016)
+
+
+def test_where_the_estimated_variance_is_negative_nothing_is_known(truth, instrument):
+    """A tenth of an electron per nanomaggy: the fainter pixels of sky go below."""
+    weak = replace(instrument, electrons=dict.fromkeys(instrument.bands, 0.1), neighbours_per_arcmin2=0.0)
+    image, inverse_variance = rendering.render(truth.iloc[0].to_dict(), weak, 1)
+    sky = np.array([weak.sky_noise[band] for band in weak.bands])[:, None, None]
+    np.testing.assert_array_equal(inverse_variance == 0, sky**2 + image / 0.1 <= 0)
+    assert 0.1 < np.mean(inverse_variance == 0) < 0.9
+    assert np.isfinite(inverse_variance).all()
 
 
 def test_neighbours_come_as_often_and_as_bright_as_said(instrument):

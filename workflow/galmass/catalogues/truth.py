@@ -8,11 +8,13 @@ are the answers for an ideal S. The survey sees selected galaxies only, so that 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-from galmass.catalogues.mock import sky
+from galmass.catalogues.mock import ALL_BANDS, sky
 from galmass.catalogues.schema import BANDS
 from galmass.errors import InputError
 
 ANSWERS = ("independent", "dependent", "determined")
+_SHOWN = ("true_mag", "true_r50", "true_sersic_n", "axis_ratio", "position_angle")  # by the image of a band
+_PIXEL = "pixel_{}_{}"
 
 
 def graph(settings: Mapping):
@@ -85,9 +87,23 @@ def answers(drawn, blocks: Mapping[str, Iterable[str]], queries: Iterable[str]) 
 
 
 def image_columns(bands: Iterable[str], brightness: bool = True) -> list[str]:
-    """What an image of these bands shows, as measured columns; `brightness` False: divided by its own flux."""
-    shown = ["sersic_n", "r50", "r90", "axis_ratio", *(["petro_mag"] if brightness else [])]
-    return [f"{name}_{band}" for name in shown for band in bands]
+    """What an image of these bands shows, as nodes of `with_pixels`; `brightness` False: divided by the measured flux.
+
+    The noise of a divided image, which tells how bright the galaxy is, is left aside.
+    """
+    return [_PIXEL.format(name, band) for band in bands for name in (_SHOWN if brightness else _SHOWN[1:])]
+
+
+def with_pixels(drawn):
+    """The graph with what images show: of every noiseless variable that a band's image is rendered from, a value with the noise of its pixels."""
+    seen = drawn.copy()
+    for band in ALL_BANDS:
+        shape = band if band in BANDS else BANDS[-1]  # as the images are rendered
+        for name in _SHOWN:
+            cause = {"true_mag": f"true_mag_{band}", "true_r50": f"true_r50_{shape}", "true_sersic_n": f"true_sersic_n_{shape}"}.get(name, name)
+            seen.add_node(_PIXEL.format(name, band), variable=_PIXEL.format(name, band), random=True)
+            seen.add_edge(cause, _PIXEL.format(name, band))
+    return seen
 
 
 def implied_independences(settings: Mapping) -> list[dict]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from galmass.contrastive.modalities import Images, Modality, opened
+from galmass.contrastive.modalities import Images, Modality, opened, sized
 from galmass.contrastive.sources import cropped, evenly, flux_floor, fluxes, rows_of
 
 RADII = (0.1, 0.25, 0.5)  # of the apertures about the centre, in sides of the image
@@ -26,7 +26,7 @@ def measured(frames: list, modality: Modality, cutouts: Mapping | None) -> tuple
     if not modality.images:
         return frames, modality
     columns, tables = [], [[] for _ in frames]
-    for images in modality.images:
+    for images in sized(modality, cutouts).images:
         own = [f"aperture_{images.store}_{band}_{i}" for band in images.bands for i in range(len(RADII))]
         columns += own
         for table, magnitudes in zip(tables, _magnitudes(frames, images, modality, cutouts), strict=True):

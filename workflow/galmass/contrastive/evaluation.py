@@ -93,7 +93,30 @@ def _text(entry: Mapping) -> str:
     return f"{entry['value']:.4f} ({low:.4f} to {high:.4f})"
 
 
-def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> dict:
+def common_scores(tables: Mapping, generator: np.random.Generator, n_bootstrap: int) -> dict:
+    """Scores of every modality of a sample on the test galaxies that all of them have, so that they can be compared.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Test galaxies of each modality: ``galaxy_id``, ``log_mass``, ``mass_mean``, ``crps``.
+
+    Returns
+    -------
+    dict
+        modality -> ``n``, ``sigma_mad``, ``crps``, these two as in `scores`, or None where there are fewer than two galaxies. Every modality is
+        resampled alike.
+    """
+    common, seed, found = set.intersection(*(set(table["galaxy_id"]) for table in tables.values())), generator.integers(2**32), {}
+    for name, table in tables.items():
+        chosen = table[table["galaxy_id"].isin(common)].sort_values("galaxy_id")
+        difference = (chosen["mass_mean"] - chosen["log_mass"]).to_numpy(float)
+        own = scores(difference, chosen["crps"].to_numpy(float), np.full(len(chosen), 0.5), np.random.default_rng(seed), n_bootstrap) if len(chosen) > 1 else {}
+        found[name] = {"n": len(chosen), "sigma_mad": own.get("sigma_mad"), "crps": own.get("crps")}
+    return found
+
+
+def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping, common: Mapping) -> dict:
     """One row of the table of headline numbers.
 
     Parameters
@@ -103,6 +126,8 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> di
     tests : mapping
         Summary of the local tests; of those given the network's estimate, the variable that stands out most from
         its permutations is named.
+    common : mapping
+        Of this modality, as `common_scores` gives it.
     """
     baselines = metrics["baselines"]
     given = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "mass_mean" and t["correlation_distance"] is not None]
@@ -118,6 +143,9 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping) -> di
         "CRPS [dex]": f"{metrics['network']['crps']['value']:.4f}",
         "CRPS of boosting + colours": f"{baselines['boosting_colours']['crps']['value']:.4f}",
         "PIT KS": f"{metrics['network']['pit_ks']['value']:.3f}",
+        "test galaxies of all modalities": common["n"],
+        "sigma_MAD on these [dex]": _text(common["sigma_mad"]) if common["sigma_mad"] else "",
+        "CRPS on these [dex]": _text(common["crps"]) if common["crps"] else "",
         "most related to the mass beyond the estimate": _named(strongest),
     }
 

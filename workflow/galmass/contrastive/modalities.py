@@ -1,7 +1,7 @@
 """What a network is fed: columns of a catalogue and images as a modality, standardised on training galaxies."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -19,21 +19,21 @@ class Images:
     store : str
         'optical' or 'infrared'.
     bands : tuple of str
-    n_pix : int
-        Side of the square about the centre that is seen; the stamps of the store may be larger.
+    n_pix : int, optional
+        Side of the square about the centre that is seen; the stamps of the store may be larger. None: theirs (`sized`).
     normalise : str
         'none', or 'petro_flux': divided by the band's Petrosian flux, so that only the form is seen.
     """
 
     store: str
     bands: tuple[str, ...]
-    n_pix: int
+    n_pix: int | None = None
     normalise: str = "none"
 
     @classmethod
     def from_config(cls, entry: Mapping) -> "Images":
         """From one entry of ``modalities.<name>.images`` in the configuration."""
-        return cls(entry["store"], tuple(entry["bands"]), entry["n_pix"], entry.get("normalise", "none"))
+        return cls(entry["store"], tuple(entry["bands"]), entry.get("n_pix"), entry.get("normalise", "none"))
 
     @property
     def flux_columns(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Modality:
     scalars : dict of str
         Further columns and how each is seen: 'linear' or 'log'.
     images : tuple of Images
-        Images that the network sees and gives back, all resampled to the pixels of the first.
+        Images that the network sees and gives back, all brought to the pixels and the field of the first.
     """
 
     name: str
@@ -225,9 +225,15 @@ def opened(cutouts: Mapping | None, images: Images, modality: Modality):
     missing = [band for band in images.bands if band not in found.bands]
     if missing:
         raise InputError(f"modality {modality.name} needs the {images.store} band {', '.join(missing)}; the store has {', '.join(found.bands)}")
-    if found.n_pix < images.n_pix or (found.n_pix - images.n_pix) % 2:
+    if images.n_pix is not None and (found.n_pix < images.n_pix or (found.n_pix - images.n_pix) % 2):
         raise InputError(
             f"modality {modality.name}: images.n_pix is {images.n_pix}, and the {images.store} stamps have {found.n_pix} pixels; "
             "at most as many are expected, and an even number fewer, so that the centre stays"
         )
     return found
+
+
+def sized(modality: Modality, cutouts: Mapping | None) -> Modality:
+    """The modality with the side of its stores' stamps wherever it names none."""
+    seen = (replace(images, n_pix=images.n_pix or opened(cutouts, images, modality).n_pix) for images in modality.images)
+    return replace(modality, images=tuple(seen))

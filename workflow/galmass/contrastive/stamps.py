@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from galmass.contrastive.modalities import Modality, opened
+from galmass.contrastive.modalities import Modality, opened, sized
 from galmass.contrastive.sources import cropped, evenly, flux_floor, fluxes, rows_of
 from galmass.errors import InputError
 from galmass.images import store
@@ -98,13 +97,15 @@ class Stamps:
     """
 
     def __init__(self, frame, modality: Modality, cutouts: Mapping, scaling: ImageScaling, threads: int = 1):
-        self.modality, self.threads = modality, threads
-        sources = [opened(cutouts, images, modality) for images in modality.images]
+        self.modality, self.threads = sized(modality, cutouts), threads
+        modality, sources = self.modality, [opened(cutouts, images, modality) for images in modality.images]
         wanted = frame["galaxy_id"].astype(str).to_numpy()
         self.rows = [rows_of(wanted, source) for source in sources]
         self.digests = [[source.sha256["image"], source.sha256["galaxy_id"]] for source in sources]
         floor, unit, scale = (np.array(x, np.float32) for x in (scaling.flux_floor, scaling.unit, scaling.scale))
         floors = np.split(floor, np.cumsum([len(images.bands) for images in modality.images])[:-1])
+        first = (self.modality.n_pix, sources[0].pixel_scale_arcsec)
+        self._onto_first = [interpolation(*first, images.n_pix, source.pixel_scale_arcsec) for images, source in zip(modality.images, sources, strict=True)]
         self._divisor = unit * np.hstack([fluxes(frame, images, own) for images, own in zip(modality.images, floors, strict=True)])
         self._scale = torch.from_numpy(scale)[:, None, None]
         # a reader holds decoded chunks and is not made for two threads: training galaxies are read while others are validated
@@ -145,13 +146,29 @@ class Stamps:
         """Write the images of some of the rows, a piece at a time, to their place."""
         for piece in pieces:
             own, last = slice(piece[0], piece[-1] + 1), 0
-            for images, reader, places in zip(self.modality.images, readers, self.rows, strict=True):
+            for images, reader, places, onto_first in zip(self.modality.images, readers, self.rows, self._onto_first, strict=True):
                 bands = slice(last, last := last + len(images.bands))
                 pixels = torch.from_numpy(reader.image(places[rows[piece]], images.bands))
                 pixels = cropped(pixels, images.n_pix).div_(torch.from_numpy(self._divisor[rows[piece], bands])[:, :, None, None])
-                out[own, bands] = resampled(stretch(pixels, out=pixels).div_(self._scale[bands]), self.modality.n_pix)
+                pixels = resampled(pixels, onto_first)
+                out[own, bands] = stretch(pixels, out=pixels).div_(self._scale[bands])
 
 
-def resampled(images: Tensor, n_pix: int) -> Tensor:
-    """Images on a grid of `n_pix` x `n_pix` pixels over the same square, bilinear."""
-    return images if images.shape[-1] == n_pix else interpolate(images, size=(n_pix, n_pix), mode="bilinear", align_corners=False)
+def interpolation(n_pix: int, pixel_scale: float, n_source: int, source_scale: float) -> Tensor | None:
+    """What each pixel of a row is made of in a row of other pixels about the same centre, float32 (n_pix, n_source).
+
+    Linear between the centres of the source's pixels, or, where these are the smaller ones, a triangle as wide as the pixel. Flux per pixel
+    stays flux per pixel. Zero beyond the source's field. None where both have the same pixels.
+    """
+    if n_pix == n_source and np.isclose(pixel_scale, source_scale):
+        return None
+    ratio = pixel_scale / source_scale
+    at = (np.arange(n_pix) - (n_pix - 1) / 2) * ratio + (n_source - 1) / 2
+    distance = np.abs(np.clip(at, 0, n_source - 1)[:, None] - np.arange(n_source)) / max(1.0, ratio)
+    weight = np.clip(1 - distance, 0, None) * (np.abs(at - (n_source - 1) / 2) <= n_source / 2)[:, None]
+    return torch.from_numpy((ratio * weight / np.maximum(weight.sum(1, keepdims=True), 1e-12)).astype(np.float32))
+
+
+def resampled(images: Tensor, onto: Tensor | None) -> Tensor:
+    """Images (..., n_source, n_source) on the pixels of `interpolation`."""
+    return images if onto is None else onto @ images @ onto.T

@@ -17,7 +17,7 @@ from galmass import checkpoints, logs, stores
 from galmass.contrastive import windows
 from galmass.contrastive.data import galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
-from galmass.contrastive.modalities import Modality, Standardisation
+from galmass.contrastive.modalities import Modality, Standardisation, sized
 from galmass.contrastive.models import Model, build_network, options_of
 from galmass.contrastive.schedules import learning_rate_factor
 from galmass.contrastive.sources import evenly
@@ -164,7 +164,7 @@ def train(
     list of dict
         Losses at every validation.
     """
-    options = options_of(modality, options)
+    modality, options = sized(modality, cutouts), options_of(modality, options)
     standardisation = Standardisation.fit(*modality.arrays(training), modality)
     scaling = ImageScaling.fit(training, modality, cutouts, options["stretch"]) if modality.images else None
     network = build_network(modality, edges, options, seed)

@@ -191,6 +191,9 @@ def noiseless(row: Mapping[str, float], instrument: Instrument) -> np.ndarray:
 def render(row: Mapping[str, float], instrument: Instrument, seed) -> tuple[np.ndarray, np.ndarray]:
     """Image with neighbours and noise, and its inverse variance, (n_band, n_pix, n_pix) [nanomaggy], [nanomaggy^-2].
 
+    The inverse variance is estimated from sky, gain and the noisy image, as it is for real frames (`frames.Frame.region`); 0 where the variance
+    so estimated is not positive.
+
     Parameters
     ----------
     row : mapping
@@ -205,7 +208,9 @@ def render(row: Mapping[str, float], instrument: Instrument, seed) -> tuple[np.n
     sky, electrons = (np.array([values[band] for band in instrument.bands])[:, None, None] for values in (instrument.sky_noise, instrument.electrons))
     variance = sky**2 + np.maximum(flux, 0) / electrons
     noise = generator.standard_normal(flux.shape, dtype=np.float32)
-    return (flux + np.sqrt(variance) * noise).astype(np.float32), (1 / variance).astype(np.float32)
+    image = flux + np.sqrt(variance) * noise
+    estimated = sky**2 + image / electrons
+    return image.astype(np.float32), np.divide(1, estimated, out=np.zeros_like(estimated), where=estimated > 0).astype(np.float32)
 
 
 def _render_batch(columns: Mapping[str, np.ndarray], start: int, instrument: Instrument, seed: int) -> tuple[np.ndarray, np.ndarray]:
