@@ -227,6 +227,7 @@ def test_galaxies_and_other_parts_of_the_run_do_not_share_a_folder(name):
 
 def test_inputs_that_add_up_to_the_mass_are_refused():
     config = with_value(("run", "samples"), ["mock"])
+    config["samples"]["mock"]["tuples"] = []
     for scalars in ({"ssfr": "linear"}, {"sfr": "linear"}):
         config["modalities"]["Mopt"]["scalars"] = scalars
         plan.check_references(config)

@@ -97,7 +97,7 @@ def check_references(config: Mapping) -> None:
         _check_steps(key, options["max_steps"], options["validate_every"])
     _check_information(config)
     for sample in config["run"]["samples"]:
-        _check_graph(f"samples.{sample}", config["samples"][sample], sample)
+        _check_graph(f"samples.{sample}", config["samples"][sample], sample, config["modalities"])
     _check_deprojection(config["deprojection"])
     for name in config["run"]["galaxies"]:
         _declared(name, config["galaxies"], "run.galaxies")
@@ -124,20 +124,17 @@ def _check_information(config: Mapping) -> None:
     for modality, block in information["truth"].items():
         if block not in blocks:
             raise InputError(f"config: information.truth.{modality} names '{block}'; known: {', '.join(sorted(blocks)) or 'no block of any sample'}")
-    for name, entry in information["tuples"].items():
-        for part, modality in inputs_of(entry).items():
-            if any(name in config["samples"][s].get("tuples", []) for s in config["samples"]):
-                _declared(modality, config["modalities"], f"information.tuples.{name}.{part}")
-        if all(modality in config["modalities"] for modality in inputs_of(entry).values()):
-            _check_union(name, *(config["modalities"][entry[part]] for part in TUPLE[:3]), entry["union"])
     for sample, name in tuples(config):
         _declared(name, information["tuples"], f"samples.{sample}.tuples")
         source = config["samples"][sample]["source"]
         if source == "frames":
             raise InputError(f"config: samples.{sample}.tuples is not empty, and its source, frames, knows no masses")
-        for modality in inputs_of(information["tuples"][name]).values():
+        entry = information["tuples"][name]
+        for part, modality in inputs_of(entry).items():
+            _declared(modality, config["modalities"], f"information.tuples.{name}.{part}")
             _require(_inputs(modality, config["modalities"][modality]), source, sample, f"config: modality {modality} of tuple {name}")
             _check_images(modality, config["modalities"][modality], sample, stores_of(config["samples"][sample]))
+        _check_union(name, *(config["modalities"][entry[part]] for part in TUPLE[:3]), entry["union"])
 
 
 def _check_union(name: str, first: Mapping, second: Mapping, union: Mapping, called: str) -> None:
@@ -152,19 +149,20 @@ def _check_union(name: str, first: Mapping, second: Mapping, union: Mapping, cal
 def _seen(entry: Mapping) -> set[tuple[str, ...]]:
     """Everything that a modality is fed; whether a column is a value or a scalar does not matter."""
     found = {(name,) for name in (*entry["values"], *entry["errors"], *entry["scalars"])}
-    images = entry.get("images")
-    wanted = [] if images is None else [images["store"], images.get("normalise", "none"), f"{images['n_pix']} pixels"]
-    return found | ({("image", *wanted, band) for band in images["bands"]} if images else set())
+    for images in Modality.from_config("", entry).images:
+        found |= {("image", images.store, images.normalise, f"{images.n_pix or 'all'} pixels", band) for band in images.bands}
+    return found
 
 
-def _check_graph(key: str, entry: Mapping, sample: str) -> None:
+def _check_graph(key: str, entry: Mapping, sample: str, modalities: Mapping) -> None:
     """Raise `InputError` for variables of a causal graph that are not there, or knowledge that contradicts itself."""
     if "graph" not in entry:
         return
     graph, known = entry["graph"], [name for tier in entry["graph"]["tiers"] for name in tier]
-    untrained = [name for name in graph["estimates"] if name not in entry["modalities"]]
-    if untrained:
-        raise InputError(f"config: {key}.graph.estimates names {', '.join(untrained)}, which {key}.modalities does not")
+    for modality in graph["estimates"]:
+        _declared(modality, modalities, f"{key}.graph.estimates")
+        _require(_inputs(modality, modalities[modality]), entry["source"], sample, f"config: modality {modality} of {key}.graph.estimates")
+        _check_images(modality, modalities[modality], sample, stores_of(entry))
     require_columns(known, entry["source"], sample, f"config: {key}.graph.tiers")
     estimates = [f"estimate_{name}" for name in graph["estimates"]]
     try:
