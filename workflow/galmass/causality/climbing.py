@@ -9,6 +9,7 @@ import numpy as np
 from galmass.causality import marks as m
 
 STEPS = 1000  # of an ascent, more than any takes
+PATIENCE, SHARES = 30, (0.1, 0.3, 0.6)  # ascents without a better graph; arrows that are taken away before one
 GAIN = 1e-6  # of the score that is worth a step: rounding gives none
 
 
@@ -105,12 +106,18 @@ def _moves(arrows, scores: Scores, forbidden, own, i: int, j: int):
             yield [(i, j, True)], gain
 
 
-def better(marks, correlation, n: float, penalty: float, forbidden, required, starts: int = 4, seed: int = 0) -> np.ndarray:
-    """Pattern (d, d) of the best graph that ascents reach: from a pattern, and from it with a third of its arrows taken away at random."""
+def better(marks, correlation, n: float, penalty: float, forbidden, required, patience: int = PATIENCE, seed: int = 0) -> np.ndarray:
+    """Pattern (d, d) of the best graph that ascents reach: from a pattern, from nothing, and from the best so far with some of its arrows taken away at random.
+
+    Ends after `patience` ascents that lead to nothing better.
+    """
     scores, generator = Scores(correlation, n, penalty), np.random.default_rng(seed)
-    best = climbed(extension(marks, forbidden), scores, forbidden, required)
-    for _ in range(starts):
-        found = climbed(best & (generator.random(best.shape) > 1 / 3), scores, forbidden, required)
-        if scores.total(found) > scores.total(best) + GAIN:
-            best = found
+    starts = extension(marks, forbidden), np.zeros_like(forbidden)
+    best = max((climbed(start, scores, forbidden, required) for start in starts), key=scores.total)
+    idle = 0
+    while idle < patience:
+        share = generator.choice(SHARES)
+        found = climbed(best & (generator.random(best.shape) > share), scores, forbidden, required)
+        idle = 0 if scores.total(found) > scores.total(best) + GAIN else idle + 1
+        best = best if idle else found
     return m.imposed(m.pattern(best), forbidden, required)

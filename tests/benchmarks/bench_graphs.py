@@ -1,0 +1,87 @@
+"""Causal graphs against known ones, and the time of their replicates: make bench AREA=graphs
+
+GALMASS_PARTS=words measures the rows with one of these words in their names.
+"""
+
+import os
+import time
+from functools import partial
+
+import networkx
+import numpy as np
+from bench_deprojection import settings
+from bench_visibilities import row
+from mocks import report
+
+from galmass.catalogues import simulation, truth
+from galmass.causality import graph, stability, truths
+from galmass.causality import marks as m
+from galmass.causality.knowledge import Knowledge
+from galmass.causality.moments import checked, moments
+
+D, N_EDGE, N_MODEL = 12, 22, 10
+NAMES = [f"x{i}" for i in range(D)]
+REPLICATES = {"pc": 1000, "ges": 100, "fci": 100}
+
+
+def linear(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arrows of a random graph and n galaxies of its linear Gaussian model: slopes of 0.3 to 0.9 of either sign, unit noise."""
+    rng = np.random.default_rng(seed)
+    order, pairs = rng.permutation(D), np.argwhere(np.triu(np.ones((D, D)), 1))
+    slopes = np.zeros((D, D))
+    for i, j in order[pairs[rng.choice(len(pairs), N_EDGE, replace=False)]]:
+        slopes[i, j] = rng.uniform(0.3, 0.9) * rng.choice([-1, 1])
+    return slopes != 0, rng.standard_normal((n, D)) @ np.linalg.inv(np.eye(D) - slopes)
+
+
+def recovered(method: str, goal: float | None) -> dict:
+    """Structural Hamming distance over the number of edges, mean of N_MODEL models."""
+    known, distances = Knowledge.of(NAMES), []
+    for seed in range(N_MODEL):
+        arrows, values = linear(seed, 100_000)
+        found = graph.search_correlation(*moments(values, NAMES).correlation(), method, known)
+        distances.append(m.distance(found.marks, m.pattern(arrows)) / N_EDGE)
+    value = float(np.mean(distances))
+    about = {"each": [round(d, 2) for d in distances], "empty graph": 1.0}
+    return row(round(value, 3), "SHD / edges", f"<= {goal}" if goal else "reported", goal is None or value <= goal, **about)
+
+
+def replicated() -> dict:
+    """All methods with their replicates at n = 4e5, on as many processes as there are cores."""
+    _, values = linear(0, 400_000)
+    start, threads = time.perf_counter(), os.cpu_count()
+    sums, each = moments(values, NAMES), {}
+    for method, n in REPLICATES.items():
+        begun = time.perf_counter()
+        stability.graphs(sums, method, Knowledge.of(NAMES), n, 1, threads)
+        each[method] = round(time.perf_counter() - begun, 1)
+    seconds = time.perf_counter() - start
+    return row(round(seconds, 1), "s", "<= 150 s on two cores", seconds <= 150, each=each, processes=threads)
+
+
+def sky(n: int) -> dict:
+    """The simulated sky of the default with n galaxies: hidden cause, noise, flux limit; found, empty, and correlations pointed forward."""
+    options = settings()["samples"]["mock"] | {"max_galaxies": n}
+    frame, _, _ = simulation.build(options)
+    names = [name for tier in options["graph"]["tiers"] for name in tier]
+    known, (values, _) = Knowledge.of(names, options["graph"]["tiers"]), checked(frame, names)
+    sums, drawn = moments(values, names), networkx.node_link_data(truth.graph(options["effects"]), edges="edges")
+    value = {}
+    for method in graph.METHODS:
+        found = graph.search_correlation(*sums.correlation(), method, known)
+        scores = truths.compared(drawn, found, sums, known, graph.DEFAULTS["alpha"])["scores"]
+        value[method] = {name: scores[name]["distance"] for name in ("found", "empty", "correlations")}
+        value[method]["arrowhead precision within tiers"] = scores["found within tiers"]["arrowhead_precision"]
+    best = value["ges"]
+    met = best["found"] < min(best["empty"], best["correlations"]) and (best["arrowhead precision within tiers"] or 0) >= 0.7
+    return row(value, "SHD", "ges below the empty graph and below correlations; arrowheads >= 0.7", met)
+
+
+def rows() -> dict:
+    found = {f"linear models, {method}": partial(recovered, method, goal) for method, goal in (("pc", 0.36), ("ges", 0.23), ("fci", None))}
+    found |= {"replicates at n = 4e5": replicated}
+    return found | {f"simulated sky, {n} galaxies": partial(sky, n) for n in (3000, 20000)}
+
+
+if __name__ == "__main__":
+    report("graphs", rows())
