@@ -28,9 +28,7 @@ COMMON = {
     "split": Column("", "train, validation or test"),
 }
 SDSS = {
-    **_per_band(
-        "petro_mag", "mag", "SDSS {band} Petrosian magnitude (zero-point 22.5; sdss_mgs: asinh, others: Pogson), not corrected for extinction"
-    ),
+    **_per_band("petro_mag", "mag", "SDSS {band} Petrosian magnitude (zero-point 22.5; sdss_mgs: asinh, others: Pogson), not corrected for extinction"),
     **_per_band("petro_mag_err", "mag", "standard error of petro_mag_{band}"),
     **_per_band("petro_mag_dered", "mag", "petro_mag_{band} corrected for Galactic extinction"),
     **_per_band("model_mag", "mag", "SDSS {band} model magnitude, not corrected for extinction"),
