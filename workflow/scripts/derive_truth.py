@@ -17,5 +17,5 @@ with logs.recording(snakemake.log[0]):
     values, _ = simulation.draw(wanted["galaxies"], settings, p.options["seed"] + 1)
     found = [{"columns": name} | mock_information.information(values, columns, settings, wanted["draws"]) for name, columns in wanted["blocks"].items()]
     for row in found:
-        print(f"{row['columns']}: {row['nats']:.3f} +- {row['nats_error']:.3f} nat, sigma_MAD {row['sigma_mad']:.3f} dex")
+        print(f"{row['columns']}: {row['nats']:.3f} +- {row['nats_error']:.3f} nat, bias {row['nats_bias']:+.3f}, sigma_MAD {row['sigma_mad']:.3f} dex")
     stores.write_csv(snakemake.output.information, found)

@@ -65,6 +65,26 @@ def test_more_columns_tell_more_and_images_beat_magnitudes(values):
     assert found["image"]["sigma_mad"] < 0.85 * found["Mopt"]["sigma_mad"]
 
 
+def test_the_bias_says_what_finitely_many_draws_cost(values):
+    """Against four times as many, the same galaxies: right within a factor of three, and the smaller the more draws there are."""
+    some = {name: array[:100] for name, array in values.items()}
+    columns = [*MOPT, "r50_g", "r50_r", "sersic_n_g", "sersic_n_r"]
+    few, many = (mock_information.information(some, columns, SETTINGS, n) for n in (256, 1024))
+    assert few["nats_bias"] < many["nats_bias"] < 0
+    assert 1 / 3 < (many["nats"] - few["nats"]) / -few["nats_bias"] < 3
+
+
+def test_halves_of_the_draws_average_to_all_of_them(values):
+    few, masses = {name: array[:10] for name, array in values.items()}, mock_information.mass_grid(SETTINGS)
+    for columns in (MOPT, [*MOPT, "z"]):
+        whole, first, second = np.moveaxis(np.exp(mock_information._log_posteriors(masses, few, columns, SETTINGS, 32, 0)), -1, 0)
+        # a mixture of the halves, in proportion to their evidence
+        weight = np.array([np.linalg.lstsq(np.stack(pair, 1), row, rcond=None)[0] for *pair, row in zip(first, second, whole, strict=True)])
+        np.testing.assert_allclose(weight.sum(1), 1, rtol=1e-6)
+        assert (weight > -1e-9).all()
+        np.testing.assert_allclose(weight[:, :1] * first + weight[:, 1:] * second, whole, atol=1e-8)
+
+
 def test_a_known_redshift_tells_more(values):
     few = {name: array[:25] for name, array in values.items()}
     without, known = (mock_information.information(few, columns, SETTINGS, 64) for columns in (MOPT, [*MOPT, "z"]))

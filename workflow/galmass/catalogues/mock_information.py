@@ -192,6 +192,11 @@ def log_posterior(masses: np.ndarray, values: Mapping, columns: Iterable[str], s
     -------
     float array (n_galaxy, n_mass)
     """
+    return _log_posteriors(masses, values, columns, settings, n_draw, seed)[..., 0]
+
+
+def _log_posteriors(masses: np.ndarray, values: Mapping, columns: Iterable[str], settings: Mapping, n_draw: int, seed: int) -> np.ndarray:
+    """`log_posterior` with all draws, with the first half of them and with the second, (n_galaxy, n_mass, 3)."""
     block = _Block.of(list(columns))
     x = _measured(values, block.features)
     if block.fixed:  # every galaxy needs roots of its own
@@ -199,15 +204,16 @@ def log_posterior(masses: np.ndarray, values: Mapping, columns: Iterable[str], s
         likelihood = np.concatenate([_log_likelihood(row[None], masses, n_draw, block, own, settings, seed) for row, own in zip(x, given, strict=True)])
     else:
         likelihood = np.hstack([_log_likelihood(x, masses[i : i + 1], n_draw, block, {}, settings, seed) for i in range(len(masses))])
-    return _normalised(_log_all(masses, settings) + likelihood, masses)
+    return np.stack([_normalised(_log_all(masses, settings) + likelihood[..., i], masses) for i in range(3)], axis=-1)
 
 
 def _log_likelihood(x, masses, n_draw: int, block: _Block, given: Mapping, settings: Mapping, seed: int) -> np.ndarray:
-    """log p(x, selected | mass), (n_galaxy, n_mass)."""
+    """log p(x, selected | mass) by all draws, by the first half of them and by the second, (n_galaxy, n_mass, 3)."""
     gaussians = _Gaussians.of(*_roots(masses, n_draw, given, settings, seed), block, settings)
     # a few galaxies at a time: the working array stays below 64 MB
     parts = np.array_split(x, max(1, len(x) * gaussians.mean.size // 2**23))
-    return np.concatenate([logsumexp(gaussians.log_terms(p).reshape(len(p), len(masses), n_draw), axis=2) for p in parts]) - np.log(n_draw)
+    halves = np.concatenate([logsumexp(gaussians.log_terms(p).reshape(len(p), len(masses), 2, n_draw // 2), axis=3) for p in parts]) - np.log(n_draw // 2)
+    return np.concatenate([logsumexp(halves, axis=2, keepdims=True) - np.log(2), halves], axis=2)
 
 
 def information(values: Mapping, columns: Iterable[str], settings: Mapping, n_draw: int, seed: int = 0) -> dict[str, float]:
@@ -216,14 +222,19 @@ def information(values: Mapping, columns: Iterable[str], settings: Mapping, n_dr
     Returns
     -------
     dict
-        ``nats`` with standard error ``nats_error`` from the number of galaxies, and ``sigma_mad`` [dex] of the mean of the posterior.
+        ``nats`` with standard error ``nats_error`` from the number of galaxies; ``nats_bias``, how much it is off (too low: negative) because the
+        draws are finitely many, to its order: as much as halves of them lack more, which is right where it falls as their inverse; ``sigma_mad`` [dex] of the
+        mean of the posterior.
     """
     masses, truth = mass_grid(settings), values["log_mass"]
-    posterior = log_posterior(masses, values, columns, settings, n_draw, seed)
-    gain = np.array([CubicSpline(masses, row)(y) for row, y in zip(posterior, truth, strict=True)]) - CubicSpline(masses, log_prior(masses, settings))(truth)
-    error = np.trapezoid(np.exp(posterior) * masses, masses, axis=1) - truth
+    posterior = _log_posteriors(masses, values, columns, settings, n_draw, seed)
+    gain = np.array([CubicSpline(masses, rows)(y) for rows, y in zip(posterior, truth, strict=True)])
+    bias = gain[:, 1:].mean() - gain[:, 0].mean()
+    gain = gain[:, 0] - CubicSpline(masses, log_prior(masses, settings))(truth)
+    error = np.trapezoid(np.exp(posterior[..., 0]) * masses, masses, axis=1) - truth
     return {
         "nats": float(gain.mean()),
         "nats_error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
+        "nats_bias": float(bias),
         "sigma_mad": float(1.4826 * np.median(np.abs(error - np.median(error)))),
     }
