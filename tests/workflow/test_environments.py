@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from galmass.provenance import imported_names, reached_modules
 
 DISTRIBUTION = {
+    "causallearn": "causal-learn",
     "sklearn": "scikit-learn",
     "faiss": "faiss-cpu",
     "yaml": "pyyaml",
