@@ -16,7 +16,8 @@ NEIGHBOURS = {"find_neighbours"}
 TESTS = {"test_independence", "plot_independence"}
 BASELINES = {"fit_baselines"}
 SUMMARY = {"summarise_run"}
-FROM_EMBEDDINGS = AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY
+GRAPHS = {"search_graph", "plot_graphs"}
+FROM_EMBEDDINGS = AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY | GRAPHS
 FROM_TRAINING = TRAINING | FROM_EMBEDDINGS
 GRID = {"build_nuker_grid"}
 SURROGATE = {"train_deprojection"}
@@ -48,10 +49,10 @@ EDITS = {
         "workflow/galmass/contrastive/metrics.py",
         "return 1.4826 *",
         "return 1.4826022 *",
-        AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY,
+        FROM_EMBEDDINGS,
     ),
     "baseline": ("workflow/galmass/contrastive/baselines.py", "KFold(3,", "KFold(4,", BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
-    "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", NEIGHBOURS | TESTS | SUMMARY | AFTER_TRAINING),
+    "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", FROM_EMBEDDINGS),
     "local test": ("workflow/galmass/causality/independence.py", "_BLOCK = 256", "_BLOCK = 128", TESTS | SUMMARY),
     "figure": ("workflow/galmass/figures/estimates.py", "gridsize=60", "gridsize=61", {"plot_estimates"}),
     "figure style": (
@@ -68,6 +69,7 @@ EDITS = {
             "compare_models",
             "plot_cutouts",
             "plot_saliency",
+            "plot_graphs",
             *PLOTS_OF_INFORMATION,
         },
     ),
@@ -97,6 +99,7 @@ EDITS = {
     "folds": ("workflow/galmass/contrastive/folds.py", "digest_size=7", "digest_size=6", DENSITY),
     "averages": ("workflow/galmass/information/averages.py", "REDRAWS = 20", "REDRAWS = 10", DECOMPOSITION),
     "answers": ("workflow/galmass/information/questions.py", "Which bands are", "What bands are", {"answer_questions"}),
+    "causal graph": ("workflow/galmass/causality/climbing.py", "(0.1, 0.3, 0.6)", "(0.1, 0.3, 0.5)", GRAPHS),
     "archives": ("workflow/galmass/transport.py", "SHOWN = 200", "SHOWN = 300", set()),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
     "docstring": ("workflow/galmass/contrastive/losses.py", '"""The two members', '"""Both members', set()),
@@ -129,7 +132,10 @@ KEYS = {
     "fitting.priors.log_m_bh.high": (9.5, FROM_FIT),
     "samples.mock.flux_limit": (17.5, SKY | TRUTH | FROM_IMAGES | TESTS),
     "samples.mock.images.optical.neighbours_per_arcmin2": (1.0, FROM_IMAGES),
-    "samples.mock.information.draws": (32, TRUTH | DECOMPOSITION),
+    "samples.mock.information.draws": (32, TRUTH | DECOMPOSITION | GRAPHS),
+    "samples.mock.graph.forbidden": ([["z", "inclination"]], GRAPHS),
+    "graphs.alpha": (0.02, GRAPHS),
+    "seeds.graphs": (9, GRAPHS),
     "information.training.width": (32, DENSITY),
     "information.bootstrap": (60, DECOMPOSITION),
     "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),
