@@ -11,7 +11,7 @@ from torch import Tensor
 
 from galmass import checkpoints, devices, stores
 from galmass.contrastive import ensembles, folds, windows
-from galmass.contrastive.modalities import Modality, Standardisation, bin_index
+from galmass.contrastive.modalities import Modality, Standardisation, bin_index, sized
 from galmass.contrastive.models import build_network
 from galmass.contrastive.sources import evenly
 from galmass.contrastive.stamps import ImageScaling, Stamps, turned
@@ -153,6 +153,7 @@ def cross_fitted(
     dict
         Notes: best steps and scores of the members, sizes of the parts.
     """
+    modality = sized(modality, cutouts)
     fold = folds.assign(frame["galaxy_id"], plan["folds"], seed)
     parts = folds.divide(frame["galaxy_id"], fold, plan["validation"], seed)
     everyone = members(plan["folds"], plan["ensemble"], seed)
