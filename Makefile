@@ -42,7 +42,14 @@ run:
 	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"
 
 test: $(READY)
+ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
+else
+	@# unit tests beside those of the workflow: their lines come at the end, whole
+	@mkdir -p .snakemake; $(BIN)/python -m pytest tests/unit > .snakemake/unit_tests.log 2>&1 & unit=$$!; \
+	workflow=0; $(BIN)/python -m pytest tests/workflow || workflow=$$?; \
+	units=0; wait $$unit || units=$$?; cat .snakemake/unit_tests.log; exit $$(( workflow ? workflow : units ))
+endif
 
 lint: $(LINT_READY)
 	$(BIN)/ruff check .
