@@ -110,7 +110,7 @@ KEYS = {
     "samples.gst10k.classes.u_r_margin": (0.2, EVERYTHING),
     "samples.gst10k.mass.omega_m": (0.31, EVERYTHING),
     "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING),
-    "contrastive.learning_rate": (0.001, FROM_TRAINING | SALIENCY),
+    "contrastive.learning_rate": (0.001, NETWORK_OF_IMAGES | DENSITY),
     "contrastive.loss_weights.latent_contrast": (0.5, NETWORK_OF_IMAGES),
     "recalibration.order": (3, FROM_EMBEDDINGS),
     "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
