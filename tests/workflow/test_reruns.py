@@ -139,7 +139,7 @@ KEYS = {
     "information.training.width": (32, DENSITY),
     "information.bootstrap": (60, DECOMPOSITION),
     "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),
-    "modalities.Iopt.bin_width": (0.125, BASELINES | NETWORK_OF_IMAGES),
+    "modalities.Iopt.bin_width": (0.125, BASELINES | NETWORK_OF_IMAGES | TRUTH | DECOMPOSITION),  # the truth is told of each modality
     "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),
     "contrastive.images.channels": (8, NETWORK_OF_IMAGES | DENSITY),
     "archives.timeout_s": (30.0, set()),
