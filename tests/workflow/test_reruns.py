@@ -193,7 +193,7 @@ ADDITIONS = {
             "modalities": {"Red": {"values": ["petro_mag_r"], "errors": [], "scalars": {"ebv": "linear"}, "bin_width": 0.05}},
             "samples": {"gst10k": {"modalities": ["Mopt", "Red"]}},
         },
-        BASELINES | FROM_TRAINING,
+        BASELINES | FROM_TRAINING - GRAPHS,
         "modality=Red",
     ),
     "sample": (
