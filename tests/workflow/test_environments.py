@@ -94,7 +94,7 @@ def test_script_defines_no_function(rule):
 
 
 def test_rooms_import_only_from_rooms_before_them():
-    rooms = {"catalogues": set(), "images": {"catalogues"}, "contrastive": {"catalogues", "images"}, "causality": set()}
+    rooms = {"catalogues": set(), "images": {"catalogues"}, "contrastive": {"catalogues", "images"}, "causality": set(), "information": set()}
     rooms |= {"profiles": set(), "deprojection": {"profiles"}, "discs": {"profiles", "deprojection"}}
     rooms |= {"visibilities": {"profiles", "deprojection", "discs"}, "inference": {"profiles", "deprojection", "discs", "visibilities"}}
     rooms["figures"] = set(rooms)

@@ -1,7 +1,6 @@
 """How often the edges of a graph come again in bootstrap replicates of the galaxies."""
 
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -67,11 +66,3 @@ def frequencies(found) -> dict[str, np.ndarray]:
 def edge_frequencies(moments: Moments, method: str, knowledge: Knowledge, n: int = 100, seed: int = 0, **options) -> dict[str, np.ndarray]:
     """`frequencies` of the graphs of `n` bootstrap replicates of the galaxies, as `graphs` finds them."""
     return frequencies(graphs(moments, method, knowledge, n, seed, **options))
-
-
-def stable(shares: Mapping[str, np.ndarray], least: float) -> np.ndarray:
-    """Marks (d, d) of what comes again in at least a share `least` of the replicates: edges, and on them the arrowheads that do."""
-    heads = shares["directed"] + shares["bidirected"]
-    marks = np.where(shares["adjacent"] >= least, m.TAIL, m.NONE).astype(np.int8)
-    marks[(marks != m.NONE) & (heads >= least)] = m.ARROW
-    return marks
