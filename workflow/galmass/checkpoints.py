@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from galmass import logs
 from galmass.errors import InputError
 
 
@@ -19,6 +20,9 @@ def alone_in(folder: Path, rule: str) -> Iterator[None]:
     InputError
         When another process holds it: the training of a run that was killed without its jobs goes on.
     """
+    if logs.is_companion():  # the first process holds it for all
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         try:

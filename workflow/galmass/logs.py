@@ -21,6 +21,11 @@ _CLOSED = "make it writable, or link results/ to a folder that is, and run again
 _DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _CLOSED, errno.EACCES: _CLOSED}
 
 
+def is_companion() -> bool:
+    """Is this one of the further processes, started by Lightning, of a training on several devices? The first alone writes products and locks."""
+    return int(os.environ.get("LOCAL_RANK", 0)) > 0
+
+
 @contextmanager
 def recording(path: str | Path) -> Iterator[None]:
     """Send all output of the process, that of compiled libraries too, to the log file `path`.
@@ -29,6 +34,9 @@ def recording(path: str | Path) -> Iterator[None]:
     else with its traceback.
     """
     global _terminal
+    if is_companion():  # its output goes to the log of the process that started it
+        yield
+        return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     _terminal = os.fdopen(os.dup(2), "w", buffering=1)
     with open(path, "wb", buffering=0) as log:
@@ -65,7 +73,7 @@ def _remedy_of_disk(error: Exception) -> str | None:
     return None
 
 
-def progress(total: int, initial: int, label: str):
+def progress(total: int, initial: int, label: str, hidden: bool = False):
     """A tqdm bar: live on a terminal, else a line every ten seconds into the log.
 
     Parameters
@@ -74,6 +82,8 @@ def progress(total: int, initial: int, label: str):
         Steps in all, and those done before this process began.
     label : str
         What stands before the bar.
+    hidden : bool
+        Show nothing.
     """
     from tqdm import tqdm
 
@@ -84,6 +94,7 @@ def progress(total: int, initial: int, label: str):
         total=total,
         initial=initial,
         desc=label,
+        disable=hidden,
         file=_terminal if live else lines,
         mininterval=0.2 if live else 10,
         leave=not live,

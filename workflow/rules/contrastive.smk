@@ -19,10 +19,11 @@ rule train_encoder:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000 * config["run"]["devices"]),
         runtime="4h",
         disk_mb=500,
-        gpu=1,
+        gpu=config["run"]["devices"],
+        devices=config["run"]["devices"],
     params:
         modality=lambda wildcards: config["modalities"][wildcards.modality],
         stores=image_stores,

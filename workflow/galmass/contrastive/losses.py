@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, mse_loss, softplus
 
+from galmass import devices
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -73,7 +75,8 @@ def contrastive_losses(network, values: Tensor, context: Tensor, mass_bin: Tenso
     dict
         ``cross_entropy`` [nat, sum of both passes], ``reconstruction`` (sum of the passes and the view, mean
         squared error against the original), ``latent_contrast``, ``output_contrast`` (mean over the pairs pass 1 -
-        pass 2 and view 1 - view 2).
+        pass 2 and view 1 - view 2). On several devices, of the share of this one, except the latent contrast, which is that of the
+        whole mini-batch: the mean over devices of every gradient is that of the whole.
     """
     first = run_pass(network, values, context)
     second = run_pass(network, first.reconstruction, context)
@@ -85,6 +88,6 @@ def contrastive_losses(network, values: Tensor, context: Tensor, mass_bin: Tenso
     return {
         "cross_entropy": cross_entropy(first.logits, mass_bin) + cross_entropy(second.logits, mass_bin),
         "reconstruction": sum(mse_loss(p.reconstruction, original) for p, original in zip(passes, originals, strict=True)),
-        "latent_contrast": latent_contrast(positive, negative),
+        "latent_contrast": latent_contrast(devices.averaged(positive), devices.averaged(negative)),
         "output_contrast": torch.stack([output_contrast(first.logits, other.logits) for other in passes[1:]]).mean(),
     }

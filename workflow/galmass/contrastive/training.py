@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.nn.functional import cross_entropy
 
-from galmass import checkpoints, logs, stores
+from galmass import checkpoints, devices, logs, stores
 from galmass.contrastive import windows
 from galmass.contrastive.data import galaxies, loaders
 from galmass.contrastive.losses import contrastive_losses
@@ -42,8 +43,8 @@ class ContrastiveTraining(pl.LightningModule):
         self.network, self.options, self.stamp = network, options, stamp
 
     def training_step(self, batch, _):
-        terms = contrastive_losses(self.network, *windows.oriented(batch))
-        self.log_dict({name: value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+        terms = contrastive_losses(self.network, *map(devices.share, windows.oriented(batch)))
+        self.log_dict({name: value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
         return sum(self.options["loss_weights"][name] * value for name, value in terms.items())
 
     def validation_step(self, batch, _):
@@ -106,9 +107,9 @@ class History(Callback):
         self.label, self.rows, self.bar = label, [], None
 
     def on_train_start(self, trainer, module):
-        if trainer.global_step:
+        if trainer.global_step and trainer.is_global_zero:
             print(f"{self.label}: going on at step {trainer.global_step} of {trainer.max_steps}")
-        self.bar = logs.progress(trainer.max_steps, trainer.global_step, self.label)
+        self.bar = logs.progress(trainer.max_steps, trainer.global_step, self.label, hidden=not trainer.is_global_zero)
 
     def on_train_batch_end(self, trainer, module, *_):
         self.bar.update()
@@ -135,7 +136,16 @@ class History(Callback):
 
 
 def train(
-    training, validation, modality: Modality, edges, options: Mapping, seed: int, scratch: str | Path, code: str = "", cutouts: Mapping | None = None
+    training,
+    validation,
+    modality: Modality,
+    edges,
+    options: Mapping,
+    seed: int,
+    scratch: str | Path,
+    code: str = "",
+    cutouts: Mapping | None = None,
+    n_devices: int = 1,
 ) -> tuple[Model, list[dict]]:
     """Train a model, or go on where an earlier attempt stopped.
 
@@ -156,6 +166,9 @@ def train(
         Digest of the code, part of what a checkpoint must agree with.
     cutouts : mapping of str to galmass.images.store.Cutouts, optional
         Open stores of the images, where the modality has some (`sources.open_stores`).
+    n_devices : int
+        That share every mini-batch: the losses are those of one device, to rounding. Lightning starts the program once more for each
+        device but the first; these companions end in here.
 
     Returns
     -------
@@ -164,7 +177,10 @@ def train(
     list of dict
         Losses at every validation.
     """
+    devices.require(n_devices)
     modality, options = sized(modality, cutouts), options_of(modality, options)
+    if options["batch_size"] % (2 * n_devices):
+        raise InputError(f"contrastive.batch_size is {options['batch_size']}, and run.devices {n_devices}: each device needs as many whole pairs as any other")
     standardisation = Standardisation.fit(*modality.arrays(training), modality)
     scaling = ImageScaling.fit(training, modality, cutouts, options["stretch"]) if modality.images else None
     network = build_network(modality, edges, options, seed)
@@ -175,13 +191,15 @@ def train(
         network.fit_apertures(data[0].stamps.read(evenly(len(training), 1024)), torch.tensor(scaling.scale))
     stamp = training_stamp(data, modality, edges, options, seed, code)
     best, history, scratch = BestWeights(), History(modality.name), Path(scratch) / stamp[:12]
-    trainer = make_trainer(options, scratch, [best, Patience(options["patience"]), history])
+    trainer = make_trainer(options, scratch, [best, Patience(options["patience"]), history], n_devices)
     if scaling is None:
         both_loaders = loaders(*data, options, seed, lambda: trainer.global_step)
     else:
         both_loaders = windows.loaders(*data, options["validate_every"], lambda: trainer.global_step)
     with checkpoints.alone_in(scratch.parent, "train_encoder"):
         _fit(trainer, ContrastiveTraining(network, options, stamp), both_loaders, scratch / "last.ckpt")
+    if not trainer.is_global_zero:
+        sys.exit(0)
     network.load_state_dict(best.weights)
     notes = {"best_step": best.step, "validation_cross_entropy": best.score, "steps": trainer.global_step, "seed": seed}
     notes |= {"n_train": len(training), "n_validation": len(validation), "options": dict(options)}
@@ -194,12 +212,14 @@ def training_stamp(data: list, modality: Modality, edges, options: Mapping, seed
     return stores.digest(described.encode() + b"".join(d.fingerprint() for d in data))
 
 
-def make_trainer(options: Mapping, scratch: Path, callbacks: list[Callback]) -> pl.Trainer:
-    """One device, deterministic, blind to SLURM variables, one checkpoint that is replaced whole."""
+def make_trainer(options: Mapping, scratch: Path, callbacks: list[Callback], n_devices: int) -> pl.Trainer:
+    """Deterministic, blind to SLURM variables, one checkpoint that is replaced whole; batches come as they are and are shared in each step."""
     checkpoint = ModelCheckpoint(scratch, filename="last", save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False)
     return pl.Trainer(
         accelerator="auto",
-        devices=1,
+        devices=n_devices,
+        strategy="ddp" if n_devices > 1 else "auto",
+        use_distributed_sampler=False,
         plugins=[LightningEnvironment(), WholeCheckpoints()],
         deterministic=True,
         max_steps=options["max_steps"],
