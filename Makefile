@@ -18,6 +18,7 @@ BIN := $(VENV)/bin
 TOKENS := $(if $(shell nvidia-smi -L 2>/dev/null),,--resources gpu=$(shell nproc 2>/dev/null || echo 1))
 LICENCES := PYTHONPATH=workflow $(BIN)/python -m galmass.licences requirements.lock docs/licences.md
 ENVS ?= $(wildcard envs/*.yaml)
+RULES := PYTHONPATH=workflow $(BIN)/python -m galmass.figures.rules
 DOCUMENT := PYTHONPATH=workflow $(BIN)/python -m galmass.configuration workflow/schemas/config.schema.yaml config/config.yaml config/README.md
 export PYTHONNOUSERSITE := 1
 
@@ -27,7 +28,7 @@ help:
 	@echo 'make test         all tests'
 	@echo 'make lint         ruff, snakefmt, yamllint, snakemake --lint, documents up to date'
 	@echo 'make bench AREA=  speed and accuracy against peers, one of: $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))' | sed 's/bench_//g'
-	@echo 'make docs         regenerate config/README.md from the schema, docs/licences.md from what is installed'
+	@echo 'make docs         regenerate config/README.md from the schema, docs/licences.md from what is installed, docs/rules.svg from the rules'
 	@echo 'make lock         resolve requirements*.in anew into requirements*.lock'
 	@echo 'make pins         solve envs/*.yaml by conda into explicit pins of this platform (ENVS= for some)'
 	@echo 'make clean        remove results, logs and virtual environments'
@@ -59,6 +60,8 @@ lint: $(LINT_READY)
 	$(BIN)/snakemake --lint --quiet
 	$(DOCUMENT) --check
 	$(LICENCES) --check
+	$(BIN)/snakemake --rulegraph dot 2>/dev/null | $(RULES) .snakemake/rules.svg && cmp .snakemake/rules.svg docs/rules.svg \
+	  || { echo "docs/rules.svg shows other rules than the Snakefile: make docs" >&2; exit 1; }
 
 bench: $(BENCH_READY)
 	@test -f "tests/benchmarks/bench_$(AREA).py" || { echo "AREA='$(AREA)' has no benchmark; see make help" >&2; exit 2; }
@@ -67,6 +70,7 @@ bench: $(BENCH_READY)
 docs: $(READY)
 	$(DOCUMENT)
 	$(LICENCES)
+	$(BIN)/snakemake --rulegraph dot 2>/dev/null | $(RULES) docs/rules.svg
 
 # a pin file holds what conda brings; a script beside it, which Snakemake runs after it, what pip brings
 pins:
