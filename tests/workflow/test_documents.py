@@ -30,7 +30,7 @@ def plans() -> dict[str, list[str]]:
         if "--workflow-profile" in command:
             continue  # test_slurm
         words, _, overlay = command.partition(" --configfile ")
-        targets = [word for word in words.split()[1:] if not word.startswith("-") and word not in {"all", "1", "conda"}]
+        targets = [word for word in words.split()[1:] if not word.startswith("-") and word not in {"all", "1", "conda", "rich"}]
         found.setdefault("alma.yaml" if any("download" in target for target in targets) else overlay, []).extend(targets)
     return found
 
@@ -44,6 +44,10 @@ def test_commands_of_the_readme_are_plans(fresh):
     assert len(plans()) > 5
     for overlay, targets in plans().items():
         fresh.snakemake("-n", *targets, config=overlay or None)
+
+
+def test_the_rich_log_can_be_chosen(fresh):
+    assert re.search(r"train encoder +\d", fresh.snakemake("-n", "--logger", "rich").stdout)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
