@@ -9,7 +9,7 @@ from galmass.licences import UNSAID, licence, licences, main, needs_gpl
 
 ROOT = Path(__file__).parents[2]
 # Snakemake's own packages leave the field empty; their LICENSE files say MIT
-UNSAID_BUT_MIT = ("snakemake-interface-", "snakemake-executor-plugin-", "conda-inject")
+UNSAID_BUT_MIT = ("snakemake-interface-", "snakemake-executor-plugin-", "snakemake-logger-plugin-", "conda-inject")
 
 
 @pytest.fixture(scope="module")
