@@ -19,7 +19,8 @@ from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments
 
-D, N_EDGE, N_MODEL = 12, 22, 10
+D, N_EDGE, N_MODEL = 12, 22, 30  # 10 models leave a standard error of 0.05 in the mean
+SKIES = range(101, 106)  # seeds; the default's own sky chose graphs.penalty
 NAMES = [f"x{i}" for i in range(D)]
 REPLICATES = {"pc": 1000, "ges": 100, "fci": 100}
 
@@ -59,28 +60,39 @@ def replicated() -> dict:
     return row(round(seconds, 1), "s", "<= 150 s on two cores", seconds <= 150, each=each, processes=threads)
 
 
-def sky(n: int) -> dict:
-    """The simulated sky of the default with n galaxies: hidden cause, noise, flux limit; found, empty, and correlations pointed forward."""
-    options = settings()["samples"]["mock"] | {"max_galaxies": n}
-    frame, _, _ = simulation.build(options)
-    names = [name for tier in options["graph"]["tiers"] for name in tier]
-    known, (values, _) = Knowledge.of(names, options["graph"]["tiers"]), checked(frame, names)
-    sums, drawn = moments(values, names), networkx.node_link_data(truth.graph(options["effects"]), edges="edges")
-    value = {}
-    for method in graph.METHODS:
-        found = graph.search_correlation(*sums.correlation(), method, known)
-        scores = truths.compared(drawn, found, sums, known, graph.DEFAULTS["alpha"])["scores"]
-        value[method] = {name: scores[name]["distance"] for name in ("found", "empty", "correlations")}
-        value[method]["arrowhead precision within tiers"] = scores["found within tiers"]["arrowhead_precision"]
+def sky(n: int, penalty: float | None = None) -> dict:
+    """Simulated skies like the default's, n galaxies each: hidden cause, noise, flux limit; found, empty, correlations pointed forward, means over SKIES."""
+    scores: dict[str, list] = {method: [] for method in graph.METHODS}
+    for seed in SKIES:
+        options = settings()["samples"]["mock"] | {"max_galaxies": n, "seed": seed}
+        frame, _, _ = simulation.build(options)
+        names = [name for tier in options["graph"]["tiers"] for name in tier]
+        known, (values, _) = Knowledge.of(names, options["graph"]["tiers"]), checked(frame, names)
+        sums, drawn = moments(values, names), networkx.node_link_data(truth.graph(options["effects"]), edges="edges")
+        for method in graph.METHODS:
+            found = graph.search_correlation(*sums.correlation(), method, known, **({"penalty": penalty} if penalty else {}))
+            scores[method].append(truths.compared(drawn, found, sums, known, graph.DEFAULTS["alpha"])["scores"])
+    value = {method: {name: mean(one[name]["distance"] for one in each) for name in ("found", "empty", "correlations")} for method, each in scores.items()}
+    for method, each in scores.items():
+        within = [one["found within tiers"]["arrowhead_precision"] for one in each]
+        value[method]["arrowhead precision within tiers"] = mean(precision for precision in within if precision is not None)
     best = value["ges"]
-    met = best["found"] < min(best["empty"], best["correlations"]) and (best["arrowhead precision within tiers"] or 0) >= 0.7
-    return row(value, "SHD", "ges below the empty graph and below correlations; arrowheads >= 0.7", met)
+    met = best["found"] < min(best["empty"], best["correlations"]) and best["arrowhead precision within tiers"] >= 0.7
+    goal = "reported" if penalty else "ges below the empty graph and below correlations; arrowheads >= 0.7"
+    return row(value, "SHD", goal, met or bool(penalty), skies=list(SKIES), penalty=penalty or graph.DEFAULTS["penalty"])
+
+
+def mean(numbers) -> float:
+    """NaN of none."""
+    found = list(numbers)
+    return round(float(np.mean(found)), 2) if found else float("nan")
 
 
 def rows() -> dict:
     found = {f"linear models, {method}": partial(recovered, method, goal) for method, goal in (("pc", 0.36), ("ges", 0.23), ("fci", None))}
     found |= {"replicates at n = 4e5": replicated}
-    return found | {f"simulated sky, {n} galaxies": partial(sky, n) for n in (3000, 20000)}
+    found |= {f"simulated skies, {n} galaxies": partial(sky, n) for n in (3000, 20000)}
+    return found | {"simulated skies, 20000 galaxies, BIC": partial(sky, 20000, 0.5)}
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ def test_projection_on_what_is_observed():
 
 def test_truth_of_a_sky_stands_beside_the_empty_graph():
     drawn = networkx.DiGraph([("a", "c"), ("b", "c"), ("c", "true_d"), ("true_d", "d"), ("true_d", "e")])
+    drawn.nodes["d"]["measures"] = "true_d"
     sums = moments(np.stack([*sample(4000).values(), np.random.default_rng(9).standard_normal(4000)], 1), (*NAMES, "estimate"))
     known = Knowledge.of((*NAMES, "estimate"))
     found = graph.search_correlation(*sums.correlation(), "pc", known, alpha=1e-4)

@@ -35,6 +35,8 @@ class Variable:
         Name of the column of a band, with ``{band}``; of the only column without bands.
     strengths : dict of str
         Cause -> setting that multiplies its effect: where that setting is 0 the arrow is not there.
+    measures : str
+        Of a measurement: the variable that it is without its noise.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Variable:
     bands: tuple[str, ...]
     column: str
     strengths: Mapping[str, str]
+    measures: str = ""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -77,14 +80,14 @@ class Model:
 
     variables: dict[str, Variable] = field(default_factory=dict)
 
-    def variable(self, unit: str, bands: Iterable[str] = (), column: str = "", strengths: Mapping[str, str] | None = None):
+    def variable(self, unit: str, bands: Iterable[str] = (), column: str = "", strengths: Mapping[str, str] | None = None, measures: str = ""):
         """Decorate an equation to make it a variable named after the function and described by its docstring."""
 
         def declare(equation: Callable) -> Callable:
             name, own_bands = equation.__name__, tuple(bands)
             label = Column(unit, inspect.getdoc(equation).rstrip("."))
-            declared = Variable(name, equation, label, own_bands, column or (f"{name}_{{band}}" if own_bands else name), strengths or {})
-            unknown = [cause for cause in declared.causes if cause not in self.variables]
+            declared = Variable(name, equation, label, own_bands, column or (f"{name}_{{band}}" if own_bands else name), strengths or {}, measures)
+            unknown = [cause for cause in (*declared.causes, *filter(None, [measures])) if cause not in self.variables]
             if unknown:
                 raise InputError(f"variable {name} has the causes {', '.join(unknown)}, which are not declared before it")
             self.variables[name] = declared
@@ -151,7 +154,8 @@ class Model:
     def graph(self, settings: Mapping):
         """The directed graph of the columns (networkx.DiGraph); arrows of strength 0 are left out.
 
-        A band of a variable is caused by the same band of a cause that has bands, and by a cause that has none.
+        A band of a variable is caused by the same band of a cause that has bands, and by a cause that has none. The node of a
+        measurement says which column it ``measures``.
         """
         import networkx
 
@@ -159,6 +163,9 @@ class Model:
         for name, one in self.variables.items():
             for column in one.columns:
                 drawn.add_node(column, variable=name, random=one.random)
+            if one.measures:
+                arrows = self._arrows(self.variables[one.measures], one)
+                networkx.set_node_attributes(drawn, {column: without_noise for without_noise, column in arrows}, "measures")
             for cause in one.causes:
                 if settings.get(one.strengths.get(cause), 1) != 0:
                     drawn.add_edges_from(self._arrows(self.variables[cause], one))

@@ -210,7 +210,7 @@ def wise_error(magnitude):
     return np.minimum(np.hypot(_WISE_FLOOR, 2.5 / np.log(10) / 5 * 10 ** (0.4 * (magnitude - _WISE_LIMIT))), _WORST_ERROR)
 
 
-@sky.variable("mag", BANDS)
+@sky.variable("mag", BANDS, measures="true_mag")
 def petro_mag(true_mag, noise):
     """Petrosian {band} magnitude as measured."""
     return true_mag + petrosian_error(true_mag) * noise
@@ -234,13 +234,13 @@ def petro_flux(petro_mag):
     return 10 ** (-0.4 * (petro_mag - SDSS_ZERO_POINT))
 
 
-@sky.variable("mag", BANDS)
+@sky.variable("mag", BANDS, measures="true_mag")
 def model_mag(true_mag, noise):
     """{band} model magnitude as measured."""
     return true_mag + 0.5 * petrosian_error(true_mag) * noise
 
 
-@sky.variable("mag", WISE_BANDS)
+@sky.variable("mag", WISE_BANDS, measures="true_mag")
 def wise_mag(true_mag, noise):
     """WISE {band} magnitude as measured, detected or not."""
     return true_mag + wise_error(true_mag) * noise
@@ -281,9 +281,15 @@ _LOG_RATIO = np.log10(WAVELENGTH[:5] / WAVELENGTH[2])
 
 
 @sky.variable("arcsec", BANDS)
-def r50(true_r50, axis_ratio, noise):
+def true_circular_r50(true_r50, axis_ratio):
+    """Radius of half of the light in {band}, in circles, without noise."""
+    return true_r50 * np.sqrt(axis_ratio)[:, None]
+
+
+@sky.variable("arcsec", BANDS, measures="true_circular_r50")
+def r50(true_circular_r50, noise):
     """Radius of half of the light in {band} as measured, in circles."""
-    return true_r50 * np.sqrt(axis_ratio)[:, None] * 10 ** (_RADIUS_ERROR * noise)
+    return true_circular_r50 * 10 ** (_RADIUS_ERROR * noise)
 
 
 @sky.variable("arcsec", BANDS)
@@ -293,13 +299,13 @@ def r90(r50, true_sersic_n, noise):
     return r50 * concentration * 10 ** (_RADIUS_ERROR * noise)
 
 
-@sky.variable("", BANDS, "sersic_n_{band}")
+@sky.variable("", BANDS, "sersic_n_{band}", measures="true_sersic_n")
 def measured_sersic_n(true_sersic_n, noise):
     """Sersic index in {band} as measured."""
     return true_sersic_n * 10 ** (_SERSIC_ERROR * noise)
 
 
-@sky.variable("", BANDS, "axis_ratio_{band}")
+@sky.variable("", BANDS, "axis_ratio_{band}", measures="axis_ratio")
 def measured_axis_ratio(axis_ratio, noise):
     """Axis ratio in {band} as measured."""
     return np.clip(axis_ratio[:, None] + _SHAPE_ERROR * noise, 0.05, 1.0)
@@ -311,7 +317,7 @@ def sfr(log_ssfr, log_mass, noise):
     return log_ssfr + log_mass + 0.2 * noise
 
 
-@sky.variable("dex(1/yr)")
+@sky.variable("dex(1/yr)", measures="log_ssfr")
 def ssfr(sfr, log_mass):
     """Log10 of the measured star formation rate per mass."""
     return sfr - log_mass

@@ -19,7 +19,7 @@ from galmass.causality.knowledge import Knowledge
 from galmass.errors import InputError
 
 METHODS = ("pc", "ges", "fci")
-DEFAULTS = {"alpha": 0.01, "orientation": 4, "max_conditions": None, "penalty": 0.5}
+DEFAULTS = {"alpha": 0.01, "orientation": 4, "max_conditions": None, "penalty": 8.0}
 _TEST = "galmass_partial_correlation"
 _FROM_CAUSAL_LEARN = {0: m.NONE, -1: m.TAIL, 1: m.ARROW, 2: m.CIRCLE}
 
@@ -191,7 +191,8 @@ def search_correlation(correlation, n: float, method: str, knowledge: Knowledge,
     helps: what it finds is climbed on from, with turned arrows, within what is known (`galmass.causality.climbing`).
 
     Options are `DEFAULTS`: ``alpha`` of the tests of PC and FCI, ``orientation`` (which of contradicting colliders PC takes, uc_priority of causal-learn),
-    ``max_conditions`` (most variables that a test conditions on), ``penalty`` of GES (0.5: BIC).
+    ``max_conditions`` (most variables that a test conditions on), ``penalty`` of GES (0.5: BIC,
+    right for a linear Gaussian model; where noise, curvature and a flux limit make weak edges, a multiple of it is nearer to the truth).
     """
     if method not in METHODS:
         raise InputError(f"graphs.methods names '{method}'; known: {', '.join(METHODS)}")

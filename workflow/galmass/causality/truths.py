@@ -14,21 +14,20 @@ from galmass.causality.moments import Moments
 def compared(truth: Mapping, found: Graph, moments: Moments, knowledge: Knowledge, alpha: float) -> dict:
     """`galmass.causality.marks.scores` of a graph, of the empty one, and of correlations that are pointed forward between tiers.
 
-    The truth is the maximal ancestral graph of what was observed without noise: ``true_<name>`` where the sky has it, among all galaxies. Variables that the
-    sky does not have, such as estimates, are left out.
+    The truth is the maximal ancestral graph of what was measured, without its noise, among all galaxies, seen or not. Variables that the sky does not have,
+    such as estimates, are left out.
 
     Parameters
     ----------
     truth : mapping
-        The sky's graph in networkx's node-link form.
+        The sky's graph in networkx's node-link form; the node of a measurement says which one it ``measures``.
     """
     import networkx
 
     drawn = networkx.node_link_graph(truth, edges="edges")
-    names = {name: next((known for known in (f"true_{name}", name) if known in drawn), None) for name in found.names}
-    kept = np.array([i for i, name in enumerate(found.names) if names[name]])
+    kept = np.array([i for i, name in enumerate(found.names) if name in drawn])
     grid = np.ix_(kept, kept)
-    true = comparison.projected(drawn, [names[found.names[i]] for i in kept])
+    true = comparison.projected(drawn, [drawn.nodes[found.names[i]].get("measures", found.names[i]) for i in kept])
     correlation, n = moments.correlation()
     guess = comparison.tier_oriented_correlations(correlation, n, knowledge, alpha)[grid]
     within = ~(knowledge.forbidden | knowledge.forbidden.T)[grid]
