@@ -38,6 +38,7 @@ rule search_graph:
                 *("blocks", "orders", "limit_s"),
             )
         },
+        kernel_galaxies=config["graphs"]["kernel_galaxies"],
         replicates=lambda wildcards: config["graphs"]["replicates"][wildcards.method],
         seed=config["seeds"]["graphs"],
         code=code("search_graph"),

@@ -1,7 +1,7 @@
 """Causal graph of the variables of a sample by one method, with the frequencies of its edges."""
 
 from galmass import logs, stores
-from galmass.causality import graph, stability, truths
+from galmass.causality import graph, kernels, stability, truths
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments
 
@@ -21,6 +21,10 @@ with logs.recording(snakemake.log[0]):
         again = stability.graphs(sums, method, known, p.replicates, p.seed, snakemake.threads, p.options["limit_s"], bar.update, **options)
     order = graph.order_dependence(*sums.correlation(), method, known, p.options["orders"], p.seed, **options)
     content = found.to_json(stability.frequencies(again)) | {"tiers": tiers, "table": notes, "replicates": len(again), "order": order, "seed": p.seed}
+    if p.kernel_galaxies:
+        content["kernel"] = kernels.tested(values, found, p.kernel_galaxies, p.seed)
+        for row in kernels.contradictions(content["kernel"], options["alpha"]):
+            print(f"not joined, and dependent given {row['given'] or 'nothing'} by a kernel test: {row['a']}, {row['b']} (p = {row['p_value']:.2g})")
     if snakemake.input.truth:
         content["truth"] = truths.compared(stores.read_json(snakemake.input.truth), found, sums, known, options["alpha"])
     print(f"{len(content['edges'])} edges from {notes['complete']} galaxies, {len(again)} replicates")

@@ -88,7 +88,11 @@ def rows(content: Mapping) -> list[dict]:
     """Edges of a `Graph.to_json` for people: what it is, and how often it came again."""
     names = {"frequency": "frequency", "a_to_b": "a -> b", "b_to_a": "b -> a", "both_arrows": "a <-> b"}
     edges = sorted(content["edges"], key=lambda edge: -edge["frequency"])
-    return [{"edge": edge["text"], "a": edge["a"], "b": edge["b"], **{label: round(edge[key], 3) for key, label in names.items()}} for edge in edges]
+    lines = [{"edge": edge["text"], "a": edge["a"], "b": edge["b"], **{label: round(edge[key], 3) for key, label in names.items()}} for edge in edges]
+    if "kernel" in content:
+        p_values = {frozenset((row["a"], row["b"])): row["p_value"] for row in content["kernel"]}
+        lines = [line | {"kernel p": float(f"{p_values[frozenset((line['a'], line['b']))]:.2g}")} for line in lines]
+    return lines
 
 
 def partial_correlation_test(correlation, n: float) -> Callable[[int, int, tuple], float]:
