@@ -6,6 +6,7 @@ GALMASS_PARTS=words measures the rows with one of these words in their names.
 import os
 import time
 from functools import partial
+from itertools import pairwise
 
 import networkx
 import numpy as np
@@ -14,7 +15,7 @@ from bench_visibilities import row
 from mocks import report
 
 from galmass.catalogues import simulation, truth
-from galmass.causality import graph, stability, truths
+from galmass.causality import comparison, graph, stability, truths
 from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments
@@ -23,6 +24,7 @@ D, N_EDGE, N_MODEL = 12, 22, 30  # 10 models leave a standard error of 0.05 in t
 SKIES = range(101, 106)  # seeds; the default's own sky chose graphs.penalty
 NAMES = [f"x{i}" for i in range(D)]
 REPLICATES = {"pc": 1000, "ges": 100, "fci": 100}
+N_REPLICATE, LIMITS = 40, (0.1, 0.5, 0.9, 0.999)  # of the calibration of frequencies
 
 
 def linear(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +84,32 @@ def sky(n: int, penalty: float | None = None) -> dict:
     return row(value, "SHD", goal, met or bool(penalty), skies=list(SKIES), penalty=penalty or graph.DEFAULTS["penalty"])
 
 
+def calibrated(kind: str, method: str, n: int) -> dict:
+    """Of pairs by how often bootstrap replicates joined them: the share that is joined in truth. Models are linear, or SKIES."""
+    frequency, true = [], []
+    for seed in range(10) if kind == "linear models" else SKIES:
+        if kind == "linear models":
+            arrows, values = linear(seed, n)
+            names, marks = NAMES, m.pattern(arrows)
+            known = Knowledge.of(NAMES)
+        else:
+            options = settings()["samples"]["mock"] | {"max_galaxies": n, "seed": seed}
+            names = [name for tier in options["graph"]["tiers"] for name in tier]
+            known, (values, _) = Knowledge.of(names, options["graph"]["tiers"]), checked(simulation.build(options)[0], names)
+            drawn = truth.graph(options["effects"])
+            marks = comparison.projected(drawn, [drawn.nodes[name].get("measures", name) for name in names])
+        pairs = np.triu_indices(len(names), 1)
+        frequency.append(stability.edge_frequencies(moments(values, names), method, known, N_REPLICATE, seed)["adjacent"][pairs])
+        true.append((marks != m.NONE)[pairs])
+    frequency, true = np.concatenate(frequency), np.concatenate(true)
+    place = np.digitize(frequency, LIMITS)
+    bins = [f"{low} - {high}" for low, high in pairwise((0, *LIMITS, 1))]
+    value = {name: {"pairs": int((place == i).sum()), "joined": mean(true[place == i])} for i, name in enumerate(bins)}
+    return row(
+        value, "", "reported: joined in truth as often as in replicates", True, replicates=N_REPLICATE, brier=round(float(np.mean((frequency - true) ** 2)), 3)
+    )
+
+
 def mean(numbers) -> float:
     """NaN of none."""
     found = list(numbers)
@@ -92,7 +120,9 @@ def rows() -> dict:
     found = {f"linear models, {method}": partial(recovered, method, goal) for method, goal in (("pc", 0.36), ("ges", 0.23), ("fci", None))}
     found |= {"replicates at n = 4e5": replicated}
     found |= {f"simulated skies, {n} galaxies": partial(sky, n) for n in (3000, 20000)}
-    return found | {"simulated skies, 20000 galaxies, BIC": partial(sky, 20000, 0.5)}
+    found |= {"simulated skies, 20000 galaxies, BIC": partial(sky, 20000, 0.5)}
+    sets = (("linear models", 1000), ("skies", 3000))
+    return found | {f"frequencies, {kind}, {n} galaxies, {method}": partial(calibrated, kind, method, n) for kind, n in sets for method in ("pc", "ges")}
 
 
 if __name__ == "__main__":
