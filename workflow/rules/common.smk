@@ -36,7 +36,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ANSWERED = ["results/answers.csv", "results/answers.md", "results/answers.html"]
 INFORMATION = [
     *("components.parquet", "summary.json", "averages.csv", "bars.svg", "stacks.svg", "noise.svg"),
-    *("cross_check.json", "cross_check.csv"),
+    *("cross_check.json", "cross_check.csv", "cross_check.svg"),
 ]
 ENVIRONMENTS = Path(workflow.basedir) / "envs"
 PROVENANCE = "results/provenance.json"
