@@ -1,6 +1,7 @@
 """The same informations by several methods side by side, and what each takes for granted."""
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def rows(estimates: Mapping, mass, summary: Mapping, options: Mapping, seed: int
     intervals = {b: discrete.intervals(table, options["bootstrap"], rng) for b, table in counts.items()}
     measures = ("mmi", *options["measures"])
     by_dit = {(row["measure"], row["bins"]): row for row in discrete.decompose(counts, measures, options["limit_s"], seed)}
-    for measure, b in ((measure, b) for measure in measures for b in options["bins"]):
+    for measure, b in product(measures, options["bins"]):
         row = by_dit.get((measure, b), {"corrected": None, "plug_in": None, "why": f"left out: {len(mass)} galaxies for {b**3} cells"})
         values = row["corrected"] and {name: [value, None, None] for name, value in row["corrected"].items()}
         values = intervals[b] if values and measure == "mmi" else values
