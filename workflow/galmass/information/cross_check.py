@@ -10,6 +10,7 @@ from galmass.information import continuous, discrete
 from galmass.information.decomposition import COMPONENTS, INFORMATIONS, KINDS
 
 SHOWN = (*INFORMATIONS, *COMPONENTS)
+OTHERS = ("plug_in", "miller_madow")  # corrections that stand beside the jackknife
 _SUMMARIES = "each input is its mass estimate alone, which cannot tell more than the input; so synergy of what the estimates leave out is lost"
 _BINNED = f"{_SUMMARIES}; estimates and mass in quantile bins, which tell less than the numbers; atoms of corrected informations"
 ASSUMES = {
@@ -43,7 +44,8 @@ def rows(estimates: Mapping, mass, summary: Mapping, options: Mapping, seed: int
     -------
     list of dict
         ``method``, ``bins`` (None without), ``n``, ``why`` there are no numbers (None where there are), ``assumes``, and of each information
-        and component ``[value, lower, upper]`` [nat] (95 %; None without an interval), or None; ``plug_in`` of those that dit found.
+        and component ``[value, lower, upper]`` [nat] (95 %; None without an interval), or None. Of those counted in bins these are by
+        jackknife, and ``plug_in`` and ``miller_madow`` have the others.
 
     Raises
     ------
@@ -51,19 +53,19 @@ def rows(estimates: Mapping, mass, summary: Mapping, options: Mapping, seed: int
         An estimate is NaN or constant, or there are too few galaxies for any of the numbers of bins.
     """
     pair, rng = (estimates["first"], estimates["second"]), np.random.default_rng(seed)
-    counts = {b: discrete.table(*pair, mass, b) for b in options["bins"] if len(mass) >= b**3}
+    counts = {b: discrete.table(*pair, mass, b) for b in options["bins"] if discrete.suffices(len(mass), b)}
     if not counts:
         fewest = min(options["bins"])
-        raise InputError(f"{len(mass)} galaxies are fewer than the {fewest**3} cells of {fewest} bins; ask for fewer in information.cross_check.bins")
+        raise InputError(f"{len(mass)} galaxies are too few for the {fewest**3} cells of {fewest} bins; ask for fewer in information.cross_check.bins")
     found = [_from_networks(summary, kind) for kind in KINDS]
     intervals = {b: discrete.intervals(table, options["bootstrap"], rng) for b, table in counts.items()}
     measures = ("mmi", *options["measures"])
     by_dit = {(row["measure"], row["bins"]): row for row in discrete.decompose(counts, measures, options["limit_s"], seed)}
     for measure, b in product(measures, options["bins"]):
-        row = by_dit.get((measure, b), {"corrected": None, "plug_in": None, "why": f"left out: {len(mass)} galaxies for {b**3} cells"})
-        values = row["corrected"] and {name: [value, None, None] for name, value in row["corrected"].items()}
+        row = by_dit.get((measure, b), dict.fromkeys(discrete.CORRECTIONS) | {"why": f"left out: {len(mass)} galaxies for {b**3} cells"})
+        values = row["jackknife"] and {name: [value, None, None] for name, value in row["jackknife"].items()}
         values = intervals[b] if values and measure == "mmi" else values
-        found.append(_row(measure, b, len(mass), values) | {"plug_in": row["plug_in"], "why": row["why"]})
+        found.append(_row(measure, b, len(mass), values) | {key: row[key] for key in (*OTHERS, "why")})
     alone, n = continuous.informations(*pair, mass, options["ksg"], rng)
     found.append(_row("ksg", None, n, {name: [value, None, None] for name, value in discrete.quantities(alone).items()}))
     union = continuous.information(estimates["union"], mass, options["ksg"], rng)
@@ -72,7 +74,7 @@ def rows(estimates: Mapping, mass, summary: Mapping, options: Mapping, seed: int
 
 def _row(method: str, n_bin: int | None, n: int, values: Mapping | None) -> dict:
     told = {name: (values or {}).get(name) for name in SHOWN}
-    return {"method": method, "bins": n_bin, "n": n, "plug_in": None, "why": None, "assumes": ASSUMES[method]} | told
+    return {"method": method, "bins": n_bin, "n": n, "why": None, "assumes": ASSUMES[method]} | dict.fromkeys(OTHERS) | told
 
 
 def _from_networks(summary: Mapping, kind: str) -> dict:
@@ -86,7 +88,7 @@ def table(found: list[Mapping]) -> list[dict]:
     for row in found:
         line = {"method": row["method"], "bins": row["bins"] or "", "n": row["n"]}
         line |= {f"{name}_nat": _words(row[name]) for name in SHOWN}
-        line["synergistic_plug_in_nat"] = f"{row['plug_in']['synergistic']:.3f}" if row["plug_in"] else ""
+        line |= {f"synergistic_{other}_nat": f"{row[other]['synergistic']:.3f}" if row[other] else "" for other in OTHERS}
         lines.append(line | {"without numbers because": row["why"] or "", "assumes": row["assumes"]})
     return lines
 

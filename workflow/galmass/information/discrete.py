@@ -1,7 +1,8 @@
 """Partial information decomposition of the mass and two summaries of a galaxy, all in quantile bins.
 
-A summary is one number, the mass that an input lets expect. What counting gives is biased: n galaxies in K occupied cells raise
-an entropy by less than they should by (K - 1) / 2n (Miller 1955), and the synergy by far more than any other atom.
+A summary is one number, the mass that an input lets expect. Entropies by counting ('plug_in') are too small, that of all three
+together by most, and the synergy too large. Corrections: 'miller_madow', (K - 1) / 2n for n galaxies in K occupied cells (Miller
+1955); 'jackknife' (Zahl 1977, Ecology 58, 907), which leaves a sixth of what the first leaves where cells hold a few galaxies each.
 """
 
 import json
@@ -17,7 +18,9 @@ from galmass.information import measures as by_dit
 from galmass.information.decomposition import COMPONENTS, INFORMATIONS, split
 
 AXES = ("estimate of the first input", "estimate of the second input", "mass")
+CORRECTIONS = ("plug_in", "miller_madow", "jackknife")
 TOLERANCE = 1e-4  # nat: what the optimisers of dit leave of identities
+PER_CELL = 2  # galaxies, on average: with fewer no correction is good
 
 
 def quantile_bins(values, n_bin: int, name: str) -> np.ndarray:
@@ -44,26 +47,39 @@ def table(first, second, mass, n_bin: int) -> np.ndarray:
     Raises
     ------
     InputError
-        As `quantile_bins`; or there are fewer galaxies than cells, whose informations no correction saves.
+        As `quantile_bins`; or there are too few galaxies for so many cells.
     """
-    if len(mass) < n_bin**3:
-        raise InputError(f"{len(mass)} galaxies for the {n_bin**3} cells of {n_bin} bins; ask for fewer bins")
+    if not suffices(len(mass), n_bin):
+        raise InputError(f"{len(mass)} galaxies are too few for the {n_bin**3} cells of {n_bin} bins; ask for fewer bins")
     cells = [quantile_bins(x, n_bin, name) for x, name in zip((first, second, mass), AXES, strict=True)]
     return np.bincount(np.ravel_multi_index(cells, (n_bin,) * 3), minlength=n_bin**3).reshape((n_bin,) * 3)
 
 
-def entropy(counts, corrected: bool) -> float:
-    """Entropy [nat] of a table of counts, by plug-in or after Miller (1955) and Madow."""
+def suffices(n_galaxy: int, n_bin: int) -> bool:
+    """Whether so many galaxies are enough for two estimates and the mass in so many bins each."""
+    return n_galaxy >= PER_CELL * n_bin**3
+
+
+def entropy(counts, correction: str) -> float:
+    """Entropy [nat] of a table of counts."""
     counts = counts[counts > 0]
     n = counts.sum()
-    return float(np.log(n) - counts @ np.log(counts) / n + corrected * (len(counts) - 1) / (2 * n))
+    if correction == "jackknife":  # n times the entropy less n - 1 times its mean without one galaxy: all but this cancels
+        return float(_without_one(n) - counts @ _without_one(counts) / n)
+    missing = (len(counts) - 1) / (2 * n) if correction == "miller_madow" else 0.0
+    return float(np.log(n) - counts @ np.log(counts) / n + missing)
 
 
-def informations(counts, corrected: bool = True) -> np.ndarray:
+def _without_one(counts):
+    """c ln c - (c - 1) ln(c - 1) of counts of one and more."""
+    return counts * np.log(counts) - (counts - 1) * np.log(np.maximum(counts - 1, 1))
+
+
+def informations(counts, correction: str = "jackknife") -> np.ndarray:
     """Information on the third axis of the first, the second, and both, (3,) [nat], in a table of counts (n_1, n_2, n_mass)."""
-    mass, both = entropy(counts.sum((0, 1)), corrected), entropy(counts.sum(2).ravel(), corrected)
-    first, second = (entropy(counts.sum((1 - i, 2)), corrected) - entropy(counts.sum(1 - i).ravel(), corrected) for i in (0, 1))
-    return np.array([first + mass, second + mass, both + mass - entropy(counts.ravel(), corrected)])
+    mass, both = entropy(counts.sum((0, 1)), correction), entropy(counts.sum(2).ravel(), correction)
+    first, second = (entropy(counts.sum((1 - i, 2)), correction) - entropy(counts.sum(1 - i).ravel(), correction) for i in (0, 1))
+    return np.array([first + mass, second + mass, both + mass - entropy(counts.ravel(), correction)])
 
 
 def quantities(found, redundant=None) -> dict[str, float]:
@@ -71,16 +87,16 @@ def quantities(found, redundant=None) -> dict[str, float]:
     return {name: float(x) for name, x in (dict(zip(INFORMATIONS, found, strict=True)) | split(*found, redundant)).items()}
 
 
-def intervals(counts, n_bootstrap: int, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Miller-Madow informations and components by minimum mutual information, ``[value, lower, upper]`` (95 %) [nat].
+def intervals(counts, n_bootstrap: int, rng: np.random.Generator, correction: str = "jackknife") -> dict[str, list[float]]:
+    """Informations and components by minimum mutual information, ``[value, lower, upper]`` (95 %) [nat].
 
     Notes
     -----
     Resamples of a table have fewer occupied cells than the table, and so their estimates are off by more: their scatter is used, not their mean.
     """
-    value = quantities(informations(counts))
+    value = quantities(informations(counts, correction))
     share = counts.ravel() / counts.sum()
-    draws = [quantities(informations(rng.multinomial(counts.sum(), share).reshape(counts.shape))) for _ in range(n_bootstrap)]
+    draws = [quantities(informations(rng.multinomial(counts.sum(), share).reshape(counts.shape), correction)) for _ in range(n_bootstrap)]
     found = {}
     for name in value:
         moved = np.array([draw[name] for draw in draws])
@@ -104,8 +120,8 @@ def decompose(counts: Mapping[int, np.ndarray], measures, limit_s: float, seed: 
     Returns
     -------
     list of dict
-        ``measure``, ``bins``; ``plug_in`` and ``corrected``: informations and components [nat], None where there are none; ``why`` there are none.
-        The corrected informations are those of Miller and Madow; of the smaller one the same share is redundant as by plug-in.
+        ``measure``, ``bins``; for each of CORRECTIONS the informations and components [nat], None where there are none; ``why`` there are none.
+        dit decomposes what was counted. Of the smaller of corrected informations the same share is redundant.
 
     Raises
     ------
@@ -115,14 +131,13 @@ def decompose(counts: Mapping[int, np.ndarray], measures, limit_s: float, seed: 
     tasks = [(measure, n_bin) for measure in measures for n_bin in counts]
     rows = []
     for (measure, n_bin), answer in zip(tasks, _answers([(m, counts[b].tolist()) for m, b in tasks], limit_s, seed), strict=True):
-        row = {"measure": measure, "bins": n_bin, "plug_in": None, "corrected": None, "why": answer.get("failed", answer.get("lost"))}
+        row = {"measure": measure, "bins": n_bin, "why": answer.get("failed", answer.get("lost"))} | dict.fromkeys(CORRECTIONS)
         if "atoms" in answer:
-            plug_in = informations(counts[n_bin], corrected=False)
-            check_sums(answer["atoms"], plug_in, f"dit's {measure} at {n_bin} bins")
-            corrected = informations(counts[n_bin])
-            share = answer["atoms"][0] / plug_in[:2].min() if plug_in[:2].min() > 0 else 1.0
-            row["plug_in"] = quantities(plug_in, answer["atoms"][0])
-            row["corrected"] = quantities(corrected, share * corrected[:2].min())
+            found = {correction: informations(counts[n_bin], correction) for correction in CORRECTIONS}
+            check_sums(answer["atoms"], found["plug_in"], f"dit's {measure} at {n_bin} bins")
+            smaller = found["plug_in"][:2].min()
+            share = answer["atoms"][0] / smaller if smaller > 0 else 1.0
+            row |= {correction: quantities(some, share * some[:2].min()) for correction, some in found.items()}
         rows.append(row)
     return rows
 
