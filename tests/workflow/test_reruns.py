@@ -36,7 +36,7 @@ IMAGES = {"render_sky", "plot_cutouts"}
 TRUTH = {"derive_truth"}
 NETWORK_OF_IMAGES = FROM_TRAINING | SALIENCY
 PLOTS_OF_INFORMATION = {"plot_information", "plot_gap", "plot_synergies"}
-DECOMPOSITION = {"decompose_information", "answer_questions"} | PLOTS_OF_INFORMATION
+DECOMPOSITION = {"decompose_information", "answer_questions", "cross_check_pid"} | PLOTS_OF_INFORMATION
 DENSITY = {"train_density"} | DECOMPOSITION
 FROM_IMAGES = IMAGES | BASELINES | NETWORK_OF_IMAGES | DENSITY
 EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
@@ -98,6 +98,7 @@ EDITS = {
     "montage": ("workflow/galmass/figures/cutouts.py", "SOFTENING = 8.0", "SOFTENING = 9.0", {"plot_cutouts", "plot_saliency"}),
     "folds": ("workflow/galmass/contrastive/folds.py", "digest_size=7", "digest_size=6", DENSITY),
     "averages": ("workflow/galmass/information/averages.py", "REDRAWS = 20", "REDRAWS = 10", DECOMPOSITION),
+    "cross check": ("workflow/galmass/information/discrete.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-3", {"cross_check_pid", "plot_information"}),
     "answers": ("workflow/galmass/information/questions.py", "Which bands are", "What bands are", {"answer_questions"}),
     "causal graph": ("workflow/galmass/causality/climbing.py", "(0.1, 0.3, 0.6)", "(0.1, 0.3, 0.5)", GRAPHS),
     "archives": ("workflow/galmass/transport.py", "SHOWN = 200", "SHOWN = 300", set()),
@@ -138,6 +139,7 @@ KEYS = {
     "seeds.graphs": (9, GRAPHS),
     "information.training.width": (32, DENSITY),
     "information.bootstrap": (60, DECOMPOSITION),
+    "information.cross_check.limit_s": (30.0, {"cross_check_pid", "plot_information"}),
     "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),
     "modalities.Iopt.bin_width": (0.125, BASELINES | NETWORK_OF_IMAGES | TRUTH | DECOMPOSITION),  # the truth is told of each modality
     "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),

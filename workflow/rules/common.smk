@@ -34,7 +34,10 @@ COMMITTED = "resources/nuker.safetensors"
 LIBRARY = Path(workflow.basedir) / "workflow" / "galmass"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ANSWERED = ["results/answers.csv", "results/answers.md", "results/answers.html"]
-INFORMATION = ["components.parquet", "summary.json", "averages.csv", "bars.svg", "stacks.svg", "noise.svg"]
+INFORMATION = [
+    *("components.parquet", "summary.json", "averages.csv", "bars.svg", "stacks.svg", "noise.svg"),
+    *("cross_check.json", "cross_check.csv", "cross_check.svg"),
+]
 ENVIRONMENTS = Path(workflow.basedir) / "envs"
 PROVENANCE = "results/provenance.json"
 HEADLINES, BLACK_HOLES, REPORT = "results/headlines.csv", "results/black_holes.csv", "results/report.html"

@@ -77,6 +77,7 @@ rule decompose_information:
 rule plot_information:
     input:
         summary="results/{sample}/information/{tuple}/summary.json",
+        cross_check="results/{sample}/information/{tuple}/cross_check.json",
     output:
         bars=report(
             "results/{sample}/information/{tuple}/bars.svg",
@@ -98,6 +99,13 @@ rule plot_information:
             category="4. Information",
             subcategory="{tuple}",
             labels={"sample": "{sample}", "tuple": "{tuple}", "shows": "noise of the networks, truth"},
+        ),
+        methods=report(
+            "results/{sample}/information/{tuple}/cross_check.svg",
+            caption="../report/methods.rst",
+            category="4. Information",
+            subcategory="{tuple}",
+            labels={"sample": "{sample}", "tuple": "{tuple}", "shows": "components by other methods"},
         ),
     log:
         "logs/{sample}/{tuple}/plot_information.log",

@@ -136,6 +136,26 @@ def synergies(summaries) -> Figure:
     return drawn
 
 
+def methods(check) -> Figure:
+    """Components by every method that has them, one stacked bar each; dots: information of both."""
+    rows = [row for row in check["rows"] if row["information_12"]]
+    drawn = style.figure(8.5, 1.2 + 0.32 * len(rows))
+    axis, place = drawn.subplots(), -np.arange(len(rows))
+    right, left = np.zeros(len(rows)), np.zeros(len(rows))
+    for part, label in _names(check).items():
+        width = np.array([row[part][0] if row[part] else 0.0 for row in rows])
+        axis.barh(place, width, 0.7, left=np.where(width >= 0, right, left), color=COLOURS[part], label=label, edgecolor="white", lw=0.5)
+        right, left = right + np.maximum(width, 0), left + np.minimum(width, 0)
+    value, low, high = np.array([[row["information_12"][0] if x is None else x for x in row["information_12"]] for row in rows]).T
+    axis.errorbar(value, place, xerr=[value - low, high - value], fmt="o", ms=3, lw=1, color="black", label="both together")
+    axis.axvline(0, color=style.REFERENCE, lw=0.8)
+    axis.set_yticks(place, [f"{row['method']}{', ' + str(row['bins']) + ' bins' if row['bins'] else ''}" for row in rows])
+    axis.set_xlabel("information [nat]")
+    axis.set_title(f"{check['sample']}: {check['inputs']['first']} and {check['inputs']['second']}")
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return drawn
+
+
 def _row(summary, by: str, label: str, kind: str):
     return next(r for r in summary["rows"] if (r["by"], r["label"], r["kind"]) == (by, label, kind))
 

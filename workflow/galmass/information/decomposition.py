@@ -49,9 +49,10 @@ def components(nll_1, nll_2, nll_12, prior_nll, kind: str = "pointwise") -> dict
     return {name: float(value) for name, value in split(*(np.mean(i) for i in informations)).items()}
 
 
-def split(information_1, information_2, information_12) -> dict:
-    """Components of three informations; scalars or arrays of any shape."""
-    redundant = np.minimum(information_1, information_2)
+def split(information_1, information_2, information_12, redundant=None) -> dict:
+    """Components of three informations, scalars or arrays of any shape; the smaller one is redundant where nothing else is said."""
+    if redundant is None:
+        redundant = np.minimum(information_1, information_2)
     synergistic = information_12 - information_1 - information_2 + redundant
     return dict(zip(COMPONENTS, (redundant, information_1 - redundant, information_2 - redundant, synergistic), strict=True))
 
