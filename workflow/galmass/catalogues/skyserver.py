@@ -114,10 +114,10 @@ def labels(text: str) -> dict[str, Column]:
     return {name: Column(UNITS.get(re.sub(r"_([ugriz]|p\w+)$", "", name), ""), f"SkyServer's {name}, as it came") for name in columns_of(text)}
 
 
-def query(text: str, release: int, n: int | None = None) -> RemoteFile:
+def query(text: str, release: int, n: int | None = None, address: str | None = None) -> RemoteFile:
     """The answer to a query, whose number of rows `n` is known.
 
-    The address and the form of the query are astroquery's, whose ``conf.skyserver_baseurl`` counts; the answer goes through our own
+    The form of the query is astroquery's, and so is the address (``conf.skyserver_baseurl``) where it is not given; the answer goes through our own
     transport, for astroquery takes half an answer, and a page of maintenance, for a table.
     """
     from astroquery.sdss import SDSS, conf
@@ -125,8 +125,8 @@ def query(text: str, release: int, n: int | None = None) -> RemoteFile:
     if release < 12:
         raise InputError(f"release {release}: the queries are those of data releases 12 and later")
     payload = SDSS.query_sql_async(text, data_release=release, get_query_payload=True)
-    address = conf.skyserver_baseurl + SDSS.QUERY_URL_SUFFIX_DR_NEW.format(dr=release)
-    return RemoteFile(Request(address, params=dict(payload)), check=lambda path: check_answer(path, n), release=f"DR{release}")
+    place = (address or conf.skyserver_baseurl) + SDSS.QUERY_URL_SUFFIX_DR_NEW.format(dr=release)
+    return RemoteFile(Request(place, params=dict(payload)), check=lambda path: check_answer(path, n), release=f"DR{release}")
 
 
 def check_answer(path: Path, n: int | None = None) -> None:
@@ -185,7 +185,8 @@ class SkyServer:
     def ask(self, name: str, text: str, n: int | None = None) -> pd.DataFrame:
         """Answer to a query; its file carries a digest of the query, so that another query finds no old answer."""
         path = Path(self.folder) / f"{name}.{stores.digest(text.encode())[:8]}.csv"
-        self.transport.fetch(query(text, self.release, n), path, Manifest(Path(self.folder) / "manifest.jsonl"))
+        remote = query(text, self.release, n, self.transport.policy.address)
+        self.transport.fetch(remote, path, Manifest(Path(self.folder) / "manifest.jsonl"))
         return read_answer(path, columns_of(text), self.release)
 
     def count(self, name: str, text: str) -> int:
