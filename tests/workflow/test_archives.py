@@ -42,7 +42,7 @@ SMALL = SAMPLE | {
 TARGETS = [f"results/sdss_mgs/{name}" for name in ("catalogue/galaxies.parquet", "images/optical.json", "images/infrared.json")]
 PLACES = [(60.0, 80.0), (190.4, 110.9), (75.0, 150.1), (200.0, 120.0)]  # x, y in the r frame; two galaxies in each field
 R_FLUX = 100.0 * np.arange(1, 5)  # nanomaggies
-ASKING = {"download_catalogue", "download_sersic_fits", "download_frames", "download_wise_cutouts"}
+ASKING = {"download_catalogue", "download_wise_matches", "download_sersic_fits", "download_frames", "download_wise_cutouts"}
 
 
 def web_page() -> Response:
@@ -210,7 +210,7 @@ def test_a_chunk_killed_at_half_goes_on_and_nothing_else_is_done_again(runs):
     assert "died with <Signals.SIGKILL" in runs.killed
     done = jobs(runs.killed, "ends")
     assert done["cut_frames"] == done["download_frames"] == 1
-    once = dict.fromkeys(("download_catalogue", "select_galaxies", "download_sersic_fits", "build_sdss_catalogue", "download_wise_cutouts", "join_cutouts"), 1)
+    once = dict.fromkeys(ASKING | {"select_galaxies", "build_sdss_catalogue", "join_cutouts"}, 1)
     assert done + jobs(runs.ended, "ends") == once | {"download_frames": 2, "cut_frames": 2}
     before, after = ([(name, start) for archive, name, start in asked if archive == "sas"] for asked in (runs.asked_before, runs.asked_after))
     assert len(before) == 5 + 3
@@ -257,10 +257,11 @@ def test_frames_are_cut_before_more_are_fetched(runs):
 # a key or several, and the rules that read them; `places.parquet` stays as it is
 EDITS = {
     "nothing": ({}, set()),
-    "classes, split and matches": (
+    "classes and split": (
         {"classes": {"ssfr_star_forming": -10.7, "ssfr_passive": -11.7}, "split": {"train": 0.5, "validation": 0.2, "test": 0.3}},
         {"build_sdss_catalogue"},
     ),
+    "matches": ({"wise": SMALL["wise"] | {"radius_arcsec": 2.0}}, {"download_wise_matches", "build_sdss_catalogue"}),
     "cutting": ({"frames": SMALL["frames"] | {"max_missing": 0.1}}, {"download_frames", "cut_frames", "join_cutouts"}),  # frames are not kept
     "infrared": ({"wise_cutouts": SMALL["wise_cutouts"] | {"max_missing": 0.1}}, {"download_wise_cutouts"}),
 }

@@ -207,7 +207,7 @@ class SkyServer:
         return self.ask(f"{chunk.name}.wise", text, n) if n else pd.DataFrame(columns=columns_of(text))
 
 
-def download(options: Mapping, server: SkyServer, with_wise: bool = False, advance=lambda n: None) -> tuple[pd.DataFrame, pd.DataFrame | None, dict]:
+def download(options: Mapping, server: SkyServer, advance=lambda n: None) -> tuple[pd.DataFrame, dict]:
     """The whole sample, chunk by chunk.
 
     Parameters
@@ -215,8 +215,6 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     options : mapping
         As in `chunks` and `sql`.
     server : SkyServer
-    with_wise : bool
-        Ask for the WISE All-Sky matches of the release, too.
     advance : callable
         Called with 1 after each chunk.
 
@@ -224,8 +222,6 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     -------
     galaxies : DataFrame
         Columns of ``sql/galaxies.sql``, in the order of specobjid.
-    wise : DataFrame or None
-        Columns of ``sql/wise_allsky.sql``.
     notes : dict
         SQL texts, release, number of chunks and rows.
 
@@ -234,17 +230,24 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     InputError
         When the union is not the sample: duplicates, or another number than COUNT(*) of the whole sky.
     """
-    galaxies, wise = [], []
-    for chunk in chunks(options):
-        galaxies.append(server.galaxies(chunk, options))
-        if with_wise and len(galaxies[-1]):
-            wise.append(server.wise(chunk, options))
-        advance(1)
+    galaxies = _of_chunks(server.galaxies, options, advance)
     union = _union(galaxies, server.count("count", count_sql(options)))
-    notes = {"release": f"DR{server.release}", "n": len(union), "chunks": len(galaxies), "sql": rows_sql(options), "count_sql": count_sql(options)}
-    if with_wise:
-        notes["wise_sql"] = wise_sql(options)
-    return union, pd.concat(wise, ignore_index=True) if with_wise else None, notes
+    return union, {"release": f"DR{server.release}", "n": len(union), "chunks": len(galaxies), "sql": rows_sql(options), "count_sql": count_sql(options)}
+
+
+def download_wise(options: Mapping, server: SkyServer, advance=lambda n: None) -> pd.DataFrame:
+    """The matches of the whole sample in WISE All-Sky, columns of ``sql/wise_allsky.sql``; parameters as in `download`."""
+    found = _of_chunks(server.wise, options, advance)
+    return pd.concat([part for part in found if len(part)] or found[:1], ignore_index=True)
+
+
+def _of_chunks(ask, options: Mapping, advance) -> list[pd.DataFrame]:
+    """Answer to a query for every chunk."""
+    answers = []
+    for chunk in chunks(options):
+        answers.append(ask(chunk, options))
+        advance(1)
+    return answers
 
 
 def _union(parts: list[pd.DataFrame], expected: int) -> pd.DataFrame:
