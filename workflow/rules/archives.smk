@@ -1,4 +1,5 @@
-# The Main Galaxy Sample from public archives. What came is kept in undeclared folders: nothing is fetched twice, whatever reruns.
+# The Main Galaxy Sample from public archives. What came is kept in undeclared folders: nothing is fetched twice, whatever reruns, but frames,
+# which are deleted when they were cut.
 
 
 rule download_catalogue:
