@@ -254,21 +254,22 @@ def test_frames_are_cut_before_more_are_fetched(runs):
     assert told[told.index(("ends", "download_frames")) + 1] == ("starts", "cut_frames")
 
 
-# a key or several, and the rules that read them; `places.parquet` stays as it is
+# keys, and the rules that read them; `places.parquet` stays as it is
 EDITS = {
-    "nothing": ({}, set()),
-    "classes and split": (
-        {"classes": {"ssfr_star_forming": -10.7, "ssfr_passive": -11.7}, "split": {"train": 0.5, "validation": 0.2, "test": 0.3}},
-        {"build_sdss_catalogue"},
+    "catalogue": (
+        {
+            "classes": {"ssfr_star_forming": -10.7, "ssfr_passive": -11.7},
+            "split": {"train": 0.5, "validation": 0.2, "test": 0.3},
+            "wise": SMALL["wise"] | {"radius_arcsec": 2.0},
+        },
+        {"download_wise_matches", "build_sdss_catalogue"},
     ),
-    "matches": ({"wise": SMALL["wise"] | {"radius_arcsec": 2.0}}, {"download_wise_matches", "build_sdss_catalogue"}),
-    "cutting": ({"frames": SMALL["frames"] | {"max_missing": 0.1}}, {"download_frames", "cut_frames", "join_cutouts"}),  # frames are not kept
-    "infrared": ({"wise_cutouts": SMALL["wise_cutouts"] | {"max_missing": 0.1}}, {"download_wise_cutouts"}),
+    "optical images": ({"frames": SMALL["frames"] | {"max_missing": 0.1}}, {"download_frames", "cut_frames", "join_cutouts"}),  # frames are not kept
 }
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_that_leaves_the_places_fetches_nothing_that_is_kept(runs, name):
+def test_an_edit_that_leaves_the_places_as_they_are_fetches_no_other_image(runs, name):
     changes, rules = EDITS[name]
     config = runs.archives.overlay("edited", {"sdss_mgs": SMALL | changes}, timeout_s=30.0)
     assert runs.clone.planned(*TARGETS, config=config) == rules
