@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from galmass.contrastive.modalities import Images, Modality, bin_edges, usable
 from galmass.contrastive.sources import open_stores
 from galmass.contrastive.stamps import ImageScaling, Stamps
 from galmass.images import store
+from galmass.provenance import code_version
 
 BANDS = tuple("ugriz")
 N_STREAMED, WINDOW = 8192, 2048
@@ -157,17 +158,15 @@ def inception() -> dict:
     return row(sum(counts.values()), "parameters", "encoder 5.98 M, decoder 0.59 M, estimator 0.55 M", met, None, **counts, **speed)
 
 
-@cache
-def sky() -> tempfile.TemporaryDirectory:
-    """The mock sample of the benchmark: 8000 galaxies at 32 pixels, with the survey's noise."""
+def sky(folder: Path) -> pd.DataFrame:
+    """The mock sample of the benchmark: 8000 galaxies at 32 pixels, with the survey's noise; its images in the folder."""
     from galmass.catalogues import simulation
     from galmass.images import rendering
 
-    made = tempfile.TemporaryDirectory(prefix="galmass-bench-")
     frame, truth, _ = simulation.build(SAMPLE)
-    frame.to_parquet(Path(made.name) / "galaxies.parquet")
-    rendering.write(Path(made.name) / "images.zarr", truth, INSTRUMENT, seed=7, processes=2)
-    return made
+    if not (folder / "images.zarr").is_dir():
+        rendering.write(folder / "images.zarr", truth, INSTRUMENT, seed=7, processes=2)
+    return frame
 
 
 SAMPLE = {
@@ -209,42 +208,52 @@ COMPARED = {
 STEPS = {"Mopt": 900, "Iopt": 3000}  # each to where its validation likelihood no longer improves
 
 
-def estimate(name: str, frame, folder: Path, seed: int, steps: int | None = None) -> tuple[np.ndarray, dict]:
-    """Estimate minus truth of the test galaxies [dex], and notes of the training."""
+def estimate(name: str, frame, folder: Path, seed: int) -> dict:
+    """Estimate minus truth of the test galaxies [dex], and notes of the training, which goes on where an earlier one was killed."""
     modality, edges = Modality.from_config(name, COMPARED[name]), bin_edges([6.0, 12.5], 0.05)
     cutouts = open_stores(modality, {"optical": folder / "images.zarr"})
     options = image_options()
-    length = {"max_steps": steps or STEPS[name], "validate_every": 50, "patience": 20}
+    length = {"max_steps": STEPS[name], "validate_every": 50, "patience": 20}
     options = options | length | {"images": options["images"] | length}
     frame = frame[usable(frame, modality, edges, cutouts)[0]]
     parts = [frame[frame["split"] == split] for split in ("train", "validation", "test")]
     start = time.process_time()
-    model, _ = training.train(*parts[:2], modality, edges, options, seed, folder / "scratch" / f"{name}-{seed}", cutouts=cutouts)
-    notes = {"cpu_s": round(time.process_time() - start), "best_step": model.notes["best_step"]}
+    model, _ = training.train(*parts[:2], modality, edges, options, seed, folder / f"{name}_{seed}", cutouts=cutouts)
+    notes = {"cpu_s_of_last_sitting": round(time.process_time() - start), "best_step": model.notes["best_step"]}
     table, _, _ = embeddings.embed(parts[2], *model.predict(parts[2], cutouts), edges, {"method": "none"}, None)
-    return table["mass_mean"].to_numpy() - parts[2]["log_mass"].to_numpy(), notes
+    shutil.rmtree(folder / f"{name}_{seed}")
+    return {"offset": (table["mass_mean"].to_numpy() - parts[2]["log_mass"].to_numpy()).tolist(), "notes": notes}
+
+
+def boosted(name: str, frame, folder: Path) -> dict:
+    """sigma_MAD of boosting on the same inputs [dex]."""
+    train, test = (frame[frame["split"] == split] for split in ("train", "test"))
+    modality = Modality.from_config(name, COMPARED[name])
+    table, _ = baselines.table(train, test, modality, 1, 1, open_stores(modality, {"optical": folder / "images.zarr"}))
+    return {"sigma_mad": round(float(metrics.sigma_mad(table["boosting_colours_mean"].to_numpy() - test["log_mass"].to_numpy())), 4)}
 
 
 def images_against_photometry() -> dict:
-    """sigma_MAD of the network fed with images against the one fed with magnitudes, galaxies resampled together, mean of the seeds' estimates."""
+    """sigma_MAD of the network fed with images against the one fed with magnitudes, galaxies resampled together, mean of the seeds' estimates.
+
+    Images and every network are kept as they are done: a killed run goes on, also in several sittings.
+    """
+    from mocks import kept  # it brings all that fits need
+
     devices.use_threads(1)
-    folder = Path(sky().name)
-    frame = pd.read_parquet(folder / "galaxies.parquet")
-    found = {name: [estimate(name, frame, folder, seed) for seed in SEEDS] for name in COMPARED}
-    each = {name: [round(float(metrics.sigma_mad(d)), 4) for d, _ in runs] for name, runs in found.items()}
-    mean = {name: np.mean([d for d, _ in runs], axis=0) for name, runs in found.items()}
+    version = f"{code_version(__file__, ROOT / 'workflow' / 'galmass')}{image_options()}"
+    folder = ROOT / "results" / "bench" / stores.digest(version.encode())[:12]
+    frame = sky(folder)
+    found = {name: [kept(folder / f"{name}_{seed}.json", partial(estimate, name, frame, folder, seed)) for seed in SEEDS] for name in COMPARED}
+    peers = {name: kept(folder / f"{name}_boosted.json", partial(boosted, name, frame, folder))["sigma_mad"] for name in COMPARED}
+    each = {name: [round(float(metrics.sigma_mad(np.array(run["offset"]))), 4) for run in runs] for name, runs in found.items()}
+    mean = {name: np.mean([run["offset"] for run in runs], axis=0) for name, runs in found.items()}
     generator = np.random.default_rng(0)
 
     def ratio(a, b):
         return metrics.sigma_mad(a) / metrics.sigma_mad(b)
 
     low, high = metrics.bootstrap_interval(ratio, (mean["Iopt"], mean["Mopt"]), generator)
-    train, test = (frame[frame["split"] == split] for split in ("train", "test"))
-    peers = {}
-    for name, entry in COMPARED.items():
-        modality = Modality.from_config(name, entry)
-        table, _ = baselines.table(train, test, modality, 1, 1, open_stores(modality, {"optical": folder / "images.zarr"}))
-        peers[name] = round(float(metrics.sigma_mad(table["boosting_colours_mean"].to_numpy() - test["log_mass"].to_numpy())), 4)
     return row(
         {name: round(float(metrics.sigma_mad(d)), 4) for name, d in mean.items()},
         "dex, sigma_MAD of the mean estimate of 3 seeds",
@@ -255,8 +264,8 @@ def images_against_photometry() -> dict:
         interval=[round(low, 3), round(high, 3)],
         of_each_seed=each,
         peer_sigma_mad_dex=peers,
-        n_test=len(test),
-        training={name: [notes for _, notes in runs] for name, runs in found.items()},
+        n_test=len(mean["Iopt"]),
+        training={name: [run["notes"] for run in runs] for name, runs in found.items()},
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ class Clone:
 
     path: Path
 
-    def snakemake(self, *arguments: str, config: str | None = TINY, check: bool = True, **options) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *arguments: str, config: str | None = TINY, check: bool = True, resources: Sequence[str] = (), **options
+    ) -> subprocess.CompletedProcess:
         """Run snakemake here; output and errors together in `stdout`."""
-        command = [sys.executable, "-m", "snakemake", *arguments, *GPU_TOKENS, *(["--configfile", *config.split()] if config else [])]
+        command = [sys.executable, "-m", "snakemake", *arguments, *GPU_TOKENS, *resources, *(["--configfile", *config.split()] if config else [])]
         done = subprocess.run(command, cwd=self.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done

@@ -9,7 +9,7 @@ import pytest
 from clones import GPU_TOKENS, TINY
 
 CATALOGUE = "results/gst10k/catalogue/galaxies.parquet"
-MOUNT = 'mkdir -p results && mount -t tmpfs -o {options} none results && exec "$@"'
+MOUNT = 'mkdir -p {folder} && mount -t tmpfs -o {options} none {folder} && exec "$@"'
 
 
 def may_mount() -> bool:
@@ -21,10 +21,10 @@ def may_mount() -> bool:
 needs_mount = pytest.mark.skipif(not may_mount(), reason="this user may not mount a small disk")
 
 
-def on_disk(clone, options: str, *arguments: str) -> subprocess.CompletedProcess:
-    """Snakemake in the clone with `results` on a disk mounted with these options, which is gone afterwards."""
-    shell = ["unshare", "--mount", "sh", "-c", MOUNT.format(options=options), "sh"]
-    command = [*shell, sys.executable, "-m", "snakemake", *arguments, "--cores", "1", *GPU_TOKENS, "--configfile", TINY]
+def on_disk(clone, options: str, *arguments: str, folder: str = "results", config: str = TINY) -> subprocess.CompletedProcess:
+    """Snakemake in the clone with a folder on a disk mounted with these options, which is gone afterwards."""
+    shell = ["unshare", "--mount", "sh", "-c", MOUNT.format(options=options, folder=folder), "sh"]
+    command = [*shell, sys.executable, "-m", "snakemake", *arguments, "--cores", "1", *GPU_TOKENS, "--configfile", *config.split()]
     return subprocess.run(command, cwd=clone.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
 
 

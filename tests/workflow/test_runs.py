@@ -102,7 +102,7 @@ def test_the_survey_is_planned_as_few_jobs(fresh):
     counts = dict(re.findall(r"^([a-z_]+) +(\d+)$", output, re.MULTILINE))
     assert counts["download_frames"] == counts["cut_frames"] == "200"
     assert int(counts["total"]) < 500
-    once = {"download_catalogue", "download_sersic_fits", "build_sdss_catalogue", "download_wise_cutouts", "join_cutouts"}
+    once = {"download_catalogue", "download_wise_matches", "download_sersic_fits", "build_sdss_catalogue", "download_wise_cutouts", "join_cutouts"}
     assert all(counts[name] == "1" for name in once)
 
 

@@ -58,6 +58,7 @@ class Policy:
     patience_s: float = 60.0
     offline: bool = False  # only what is there, or in a mirror that is a folder
     mirror: str | None = None
+    address: str | None = None  # of the archive, where it is not the one that galmass knows
 
 
 def policy_of(options: Mapping, archive: str) -> Policy:

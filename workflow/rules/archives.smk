@@ -1,12 +1,12 @@
-# The Main Galaxy Sample from public archives. What came is kept in undeclared folders: nothing is fetched twice, whatever reruns.
+# The Main Galaxy Sample from public archives. What came is kept in undeclared folders: nothing is fetched twice, whatever reruns, but frames,
+# which are deleted when they were cut.
 
 
 rule download_catalogue:
     input:
-        sql=[str(path) for path in sorted((LIBRARY / "catalogues" / "sql").iterdir())],
+        sql=sql("galaxies.sql", "main_galaxy_sample.sql"),
     output:
         galaxies="resources/{sample}/galaxies.parquet",
-        matches="resources/{sample}/wise.parquet",
         notes="resources/{sample}/galaxies.json",
     log:
         "logs/{sample}/download_catalogue.log",
@@ -23,13 +23,40 @@ rule download_catalogue:
         disk_mb=3000,
         archive=1,
     params:
-        query=lambda wildcards: config["samples"][wildcards.sample]["query"]
-        | {"redshift": config["samples"][wildcards.sample]["redshift"]},
-        wise=lambda wildcards: config["samples"][wildcards.sample]["wise"],
+        query=query,
         folder="resources/{sample}/answers",
         code=code("download_catalogue"),
     script:
         "../scripts/download_catalogue.py"
+
+
+rule download_wise_matches:
+    input:
+        sql=sql("allwise.adql", "wise_allsky.sql", "main_galaxy_sample.sql"),
+        galaxies="resources/{sample}/galaxies.parquet",
+    output:
+        matches="resources/{sample}/wise.parquet",
+    log:
+        "logs/{sample}/download_wise_matches.log",
+    benchmark:
+        "benchmarks/{sample}/download_wise_matches.tsv"
+    wildcard_constraints:
+        sample=of_source("sdss_mgs"),
+    conda:
+        "../../envs/download.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime="12h",
+        disk_mb=1000,
+        archive=1,
+    params:
+        query=query,
+        wise=lambda wildcards: config["samples"][wildcards.sample]["wise"],
+        folder="resources/{sample}/answers",
+        code=code("download_wise_matches"),
+    script:
+        "../scripts/download_wise_matches.py"
 
 
 rule select_galaxies:

@@ -200,6 +200,17 @@ def dynamics_targets(wildcards):
     return [*targets, BLACK_HOLES] if targets else []
 
 
+def sql(*names):
+    """Texts of queries."""
+    return [str(LIBRARY / "catalogues" / "sql" / name) for name in names]
+
+
+def query(wildcards):
+    """What SkyServer is asked for."""
+    entry = config["samples"][wildcards.sample]
+    return entry["query"] | {"redshift": entry["redshift"]}
+
+
 def sersic_fits(wildcards):
     """Sersic fits of a sample, where it wants them."""
     wanted = config["samples"][wildcards.sample]["sersic_fits"]

@@ -9,7 +9,7 @@ with logs.recording(snakemake.log[0]):
     fits = stores.read_table(found.fits) if found.fits else None
     raw, places, matches = (stores.read_table(path) for path in (found.galaxies, found.places, found.matches))
     frame, notes = sdss.build(raw, places, matches, fits, options)
-    notes |= stores.read_json(found.cuts) | {"downloaded": stores.read_json(found.notes)}
+    notes |= stores.read_json(found.cuts) | {"downloaded": stores.read_json(found.notes) | {"wise": options["wise"]["catalogue"]}}
     metadata = notes | {"sample": snakemake.wildcards.sample, "seed": options["seed"]}
     stores.write_table(snakemake.output.galaxies, frame, columns_of(options["source"]), metadata)
     counts = {name: frame[column].value_counts().to_dict() for name, column in (("splits", "split"), ("classes", "galaxy_class"))}

@@ -2,9 +2,12 @@
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io.votable import from_table, parse_single_table
 from astropy.table import Table
 from werkzeug import Response
@@ -54,6 +57,17 @@ def matches(table: pd.DataFrame, seed=4) -> pd.DataFrame:
         frame[f"{band}mpro"] = rng.uniform(12, 15, len(objid)).round(3)
         frame[f"{band}sigmpro"] = np.where(rng.random(len(objid)) < 0.1 + 0.2 * i, np.nan, 0.03)
     return frame
+
+
+def sersic_files(table: pd.DataFrame, folder: Path, n_band=5, n_missing=0) -> Path:
+    """The NYU-VAGC's: objects 0.3 arcsec off the galaxies, in another order; the last galaxy is missing, the first has no fit in r."""
+    sky = SkyCoord(table["ra"], table["dec"], unit="deg")[::-1][1:].directional_offset_by(10 * u.deg, 0.3 * u.arcsec)
+    index = 1 + np.arange(len(sky))[::-1, None] * 0.1 + np.arange(n_band) * 0.01
+    index[-1, 2:3] = 0.0
+    folder.mkdir(exist_ok=True)
+    Table({"RA": sky.ra.deg, "DEC": sky.dec.deg, "RUN": np.ones(len(sky), int)}).write(folder / "object_sdss_imaging.fits")
+    Table({"SERSIC_N": index.astype(np.float32)[n_missing:]}).write(folder / "sersic_catalog.fits")
+    return folder
 
 
 class SkyServerPlayer:

@@ -3,10 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from playing_archives import galaxies
+from playing_archives import galaxies, sersic_files
 
 from galmass.catalogues import nyu_vagc
 from galmass.errors import InputError
@@ -15,19 +13,8 @@ from galmass.transport import Answer, Policy, Transport
 RAW = galaxies(40)
 
 
-def files(folder, n_band=5, n_missing=0):
-    """Objects 0.3 arcsec off the galaxies, in another order; the last galaxy is missing, the first has no fit in r."""
-    sky = SkyCoord(RAW["ra"], RAW["dec"], unit="deg")[::-1][1:].directional_offset_by(10 * u.deg, 0.3 * u.arcsec)
-    index = 1 + np.arange(39)[::-1, None] * 0.1 + np.arange(n_band) * 0.01
-    index[-1, 2:3] = 0.0
-    folder.mkdir(exist_ok=True)
-    Table({"RA": sky.ra.deg, "DEC": sky.dec.deg, "RUN": np.ones(39, int)}).write(folder / "object_sdss_imaging.fits")
-    Table({"SERSIC_N": index.astype(np.float32)[n_missing:]}).write(folder / "sersic_catalog.fits")
-    return folder
-
-
 def test_indices_of_the_right_galaxies(tmp_path):
-    objects = nyu_vagc.read(files(tmp_path / "vagc"))
+    objects = nyu_vagc.read(sersic_files(RAW, tmp_path / "vagc"))
     assert list(objects.columns) == list(nyu_vagc.COLUMNS)
     table, unmatched = nyu_vagc.match(RAW, objects)
     assert unmatched == 1
@@ -39,19 +26,19 @@ def test_indices_of_the_right_galaxies(tmp_path):
 
 def test_files_that_do_not_belong_together(tmp_path):
     with pytest.raises(InputError, match="positions have 39 rows, the Sersic fits 38"):
-        nyu_vagc.read(files(tmp_path / "a", n_missing=1))
+        nyu_vagc.read(sersic_files(RAW, tmp_path / "a", n_missing=1))
     with pytest.raises(InputError, match=r"of shape \(3,\); both must be of one version"):
-        nyu_vagc.read(files(tmp_path / "b", n_band=3))
+        nyu_vagc.read(sersic_files(RAW, tmp_path / "b", n_band=3))
     with pytest.raises(InputError, match=r"object_sdss_imaging.fits has no column RA"):
         nyu_vagc.read(tmp_path)
-    folder = files(tmp_path / "c")
+    folder = sersic_files(RAW, tmp_path / "c")
     Table({"SERSIC": [1.0]}).write(folder / "sersic_catalog.fits", overwrite=True)
     with pytest.raises(InputError, match=r"sersic_catalog.fits has no column SERSIC_N"):
         nyu_vagc.read(folder)
 
 
 def test_download(tmp_path):
-    source = files(tmp_path / "archive")
+    source = sersic_files(RAW, tmp_path / "archive")
 
     def send(request):
         content = (source / request.url.rsplit("/", 1)[1]).read_bytes()

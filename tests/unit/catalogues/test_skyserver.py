@@ -120,7 +120,9 @@ def test_query_is_that_of_astroquery(server):
 def test_download_in_chunks(server, tmp_path):
     sources, steps = matches(TABLE), []
     player = SkyServerPlayer(TABLE, sources)
-    frame, wise, notes = skyserver.download(LIMITS, serving(server, player, tmp_path), True, steps.append)
+    asked = serving(server, player, tmp_path)
+    frame, notes = skyserver.download(LIMITS, asked, steps.append)
+    wise = skyserver.download_wise(LIMITS, asked)
     pd.testing.assert_frame_equal(frame, TABLE, check_exact=True)
     key = ["objid", "separation_arcsec"]
     pd.testing.assert_frame_equal(wise.sort_values(key, ignore_index=True), sources.sort_values(key, ignore_index=True), check_exact=True)
@@ -135,10 +137,10 @@ def test_download_in_chunks(server, tmp_path):
 
 def test_what_came_is_not_asked_for_again(server, tmp_path):
     player = SkyServerPlayer(TABLE)
-    first, _, _ = skyserver.download(LIMITS, serving(server, player, tmp_path))
+    first, _ = skyserver.download(LIMITS, serving(server, player, tmp_path))
     asked = len(player.asked)
     for policy in ({}, {"offline": True}):
-        again, _, _ = skyserver.download(LIMITS, serving(server, player, tmp_path, **policy))
+        again, _ = skyserver.download(LIMITS, serving(server, player, tmp_path, **policy))
         pd.testing.assert_frame_equal(again, first)
     assert len(player.asked) == asked
     skyserver.download(LIMITS | {"petro_r_max": 17.7}, serving(server, player, tmp_path))  # another query
@@ -155,7 +157,7 @@ def test_a_download_killed_at_half_goes_on(server, tmp_path):
 
     with pytest.raises(InputError, match="2 attempts failed, the last with: status 503"):
         skyserver.download(LIMITS, serving(server, dying, tmp_path))
-    frame, _, _ = skyserver.download(LIMITS, serving(server, player, tmp_path))
+    frame, _ = skyserver.download(LIMITS, serving(server, player, tmp_path))
     pd.testing.assert_frame_equal(frame, TABLE, check_exact=True)
     assert len(player.asked) == len(set(player.asked)) == 17
 
@@ -163,10 +165,11 @@ def test_a_download_killed_at_half_goes_on(server, tmp_path):
 def test_chunks_without_galaxies(server, tmp_path):
     few = TABLE[(TABLE["ra"] < 90) & (TABLE["dec"] > 15)].reset_index(drop=True)
     player = SkyServerPlayer(few, matches(few).iloc[:0])
-    frame, wise, _ = skyserver.download(LIMITS, serving(server, player, tmp_path), True)
-    pd.testing.assert_frame_equal(frame, few)
-    assert len(wise) == 0
-    assert len(player.asked) == 8 + 1 + 1 + 1  # counts, one table, its matches' count, the count of all
+    asked = serving(server, player, tmp_path)
+    pd.testing.assert_frame_equal(skyserver.download(LIMITS, asked)[0], few)
+    assert len(player.asked) == 8 + 1 + 1  # counts, one table, the count of all
+    assert len(skyserver.download_wise(LIMITS, asked)) == 0
+    assert len(player.asked) == 8 + 1 + 1 + 8
     with pytest.raises(InputError, match="no galaxy within the limits"):
         skyserver.download(LIMITS, serving(server, SkyServerPlayer(TABLE.iloc[:0]), tmp_path / "none"))
 
@@ -206,7 +209,7 @@ def test_answers_that_cannot_be_trusted(server, tmp_path, fault, message):
     with pytest.raises(InputError, match=f"2 attempts failed, the last with: {message}"):
         skyserver.download(LIMITS, serving(server, faulty(lambda text: Response(fault(text))), tmp_path))
     assert not list(tmp_path.glob("*galaxies*.csv"))
-    frame, _, _ = skyserver.download(LIMITS, serving(server, SkyServerPlayer(TABLE), tmp_path))
+    frame, _ = skyserver.download(LIMITS, serving(server, SkyServerPlayer(TABLE), tmp_path))
     pd.testing.assert_frame_equal(frame, TABLE)
 
 
@@ -242,7 +245,7 @@ def test_case_of_columns_does_not_matter(server, tmp_path):
         mark, header, rest = text.split("\n", 2)
         return Response(f"{mark}\n{header.upper()}\n{rest}")
 
-    frame, _, _ = skyserver.download(LIMITS, serving(server, faulty(shouting), tmp_path))
+    frame, _ = skyserver.download(LIMITS, serving(server, faulty(shouting), tmp_path))
     pd.testing.assert_frame_equal(frame, TABLE)
 
 

@@ -51,7 +51,7 @@ def serving(server, answer=lambda request: Response(content(request.path)), **po
 
     server.clear()
     server.expect_request(re.compile("/sas/.*")).respond_with_handler(handler)
-    return asked, Transport(Policy(**QUICK | policy), sleep=lambda s: None), server.url_for("/sas")
+    return asked, Transport(Policy(**QUICK | {"address": server.url_for("/sas")} | policy), sleep=lambda s: None)
 
 
 def test_addresses_are_astroquerys():
@@ -77,8 +77,8 @@ def test_fields_are_not_split_between_chunks():
 
 
 def test_every_frame_once(server, tmp_path):
-    asked, transport, root = serving(server)
-    notes = archives.download_frames(USED, tmp_path, transport, root=root)
+    asked, transport = serving(server)
+    notes = archives.download_frames(USED, tmp_path, transport)
     assert len(asked) == len(set(asked)) == 15
     assert notes["frames"] == 15
     assert notes["missing"] == []
@@ -89,7 +89,7 @@ def test_every_frame_once(server, tmp_path):
     entry = Manifest(tmp_path / "manifest.jsonl").get(path)
     assert entry["url"].endswith("/dr17/eboss/photoObj/frames/301/2820/3/frame-g-002820-3-0122.fits.bz2")
     assert entry["release"] == "DR17"
-    archives.download_frames(USED, tmp_path, Transport(Policy(offline=True)), root=root)  # they are there
+    archives.download_frames(USED, tmp_path, Transport(Policy(offline=True)))  # they are there
     assert len(asked) == 15
 
 
@@ -99,8 +99,8 @@ def test_expected_frames():
 
 
 def test_frames_that_the_archive_does_not_have_are_counted(server, tmp_path):
-    _, transport, root = serving(server, lambda r: Response("none", 404) if "frame-u-000094" in r.path else Response(content(r.path)))
-    notes = archives.download_frames(USED, tmp_path, transport, root=root)
+    _, transport = serving(server, lambda r: Response("none", 404) if "frame-u-000094" in r.path else Response(content(r.path)))
+    notes = archives.download_frames(USED, tmp_path, transport)
     assert notes["frames"] == 14
     assert len(notes["missing"]) == 1
     assert "frame-u-000094-1-0300.fits.bz2 is not there any more (status 404" in notes["missing"][0]
@@ -113,19 +113,19 @@ def test_a_download_killed_at_half_goes_on(server, tmp_path):
         count.append(1)
         return Response(content(request.path)) if len(count) <= 7 else Response("", 503)
 
-    _, transport, root = serving(server, dying, parallel=1)
+    _, transport = serving(server, dying, parallel=1)
     with pytest.raises(InputError, match="status 503; run again later"):
-        archives.download_frames(USED, tmp_path, transport, root=root)
-    asked, transport, root = serving(server)
-    archives.download_frames(USED, tmp_path, transport, root=root)
+        archives.download_frames(USED, tmp_path, transport)
+    asked, transport = serving(server)
+    archives.download_frames(USED, tmp_path, transport)
     assert len(asked) == 8
     assert len(list(tmp_path.glob("frame-*.bz2"))) == 15
     assert not list(tmp_path.glob("*.part*"))
 
 
 def test_discarded_frames_leave_their_manifest(server, tmp_path):
-    _, transport, root = serving(server)
-    size = archives.download_frames(USED, tmp_path, transport, root=root)["bytes"]
+    _, transport = serving(server)
+    size = archives.download_frames(USED, tmp_path, transport)["bytes"]
     assert chunks.discard_frames(tmp_path) == size
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     assert len(Manifest(tmp_path / "manifest.jsonl").entries()) == 15
@@ -136,9 +136,9 @@ def test_real_frame_through_faults_and_from_a_mirror(server, tmp_path):
     """Cut twice, then whole: the frame reads like the file itself."""
     whole = REAL.read_bytes()
     answers = [Response(whole[:100_000]), Response("<html>down", content_type="text/html"), Response(whole)]
-    _, transport, root = serving(server, lambda request: answers.pop(0), attempts=3)
+    _, transport = serving(server, lambda request: answers.pop(0), attempts=3)
     used = pd.DataFrame({"run": [1000], "camcol": [1], "field": [100]})
-    archives.download_frames(used, tmp_path / "a", transport, ["r"], root=root)
+    archives.download_frames(used, tmp_path / "a", transport, ["r"])
     expected = frames.read(REAL)
     np.testing.assert_array_equal(frames.read_named(tmp_path / "a", "r", 1000, 1, 100).image, expected.image)
     mirrored = tmp_path / "mirror" / "data.sdss.org" / archives.frame_address("r", 1000, 1, 100).split("data.sdss.org/")[1]

@@ -185,13 +185,16 @@ def test_a_store_that_was_not_closed_is_refused(tmp_path, values):
 
 
 @pytest.mark.parametrize("place", [10, -200])
-def test_verify_sees_a_changed_byte(cutouts, place):
+def test_a_changed_byte_is_seen_and_not_joined(cutouts, tmp_path, place):
     path = cutouts.path / "image/c/2/0/0/0"
     content = bytearray(path.read_bytes())
     content[place] ^= 255
     path.write_bytes(content)
     with pytest.raises(InputError, match="shard 2 of image is not what was written"):
         store.open(cutouts.path).verify()
+    with pytest.raises(InputError, match="shard 2 of image is not what was written"):
+        store.join([cutouts.path], tmp_path / "joined.zarr")
+    assert not (tmp_path / "joined.zarr").exists()
 
 
 def test_a_truncated_shard_cannot_be_read(cutouts):

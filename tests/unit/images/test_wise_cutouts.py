@@ -7,8 +7,7 @@ import tarfile
 import numpy as np
 import pandas as pd
 import pytest
-from astropy.io import fits
-from astropy.wcs import WCS
+from playing_unwise import FLUX, NOISE, packed, tile_wcs
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -18,55 +17,7 @@ from galmass.integrity import Manifest
 from galmass.transport import Policy, Transport
 
 OPTIONS = {"n_pix": 24, "bands": ["w1", "w2", "w3"], "version": "allwise", "batch": 4, "max_missing": 0.2}
-SIGMA = {1: 2.6, 2: 2.7, 3: 2.8}  # pixels
-FLUX = {1: 1000.0, 2: 600.0, 3: 9000.0}
-NOISE = 0.5
 CATALOGUE = pd.DataFrame({"galaxy_id": [f"g{i}" for i in range(10)], "ra": np.linspace(10, 10.4, 10), "dec": np.linspace(0.2, 0.31, 10)})
-
-
-def tile_wcs(centre, n=2048) -> WCS:
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], centre, [(n + 1) / 2] * 2
-    wcs.wcs.cdelt = [-2.75 / 3600, 2.75 / 3600]
-    return wcs
-
-
-def cutout(ra, dec, size, band, centre, n=2048, changes=None):
-    """Pixels of a coadd about a position, as the service cuts them (whole pixels, no more than the coadd has), with a Gaussian source."""
-    wcs = tile_wcs(centre, n)
-    x, y = wcs.wcs_world2pix(ra, dec, 0)
-    left, low = (round(float(v)) - size // 2 for v in (x, y))
-    columns, rows = (slice(max(0, a), min(n, a + size)) for a in (left, low))
-    if columns.stop <= columns.start or rows.stop <= rows.start:
-        return None
-    yy, xx = np.mgrid[rows, columns]
-    image = FLUX[band] / (2 * np.pi * SIGMA[band] ** 2) * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * SIGMA[band] ** 2))
-    header = wcs.to_header()
-    header["CRPIX1"] -= columns.start
-    header["CRPIX2"] -= rows.start
-    header["MAGZP"], header["EPOCH"] = 22.5, -1
-    header.update(changes or {})
-    return image.astype(np.float32), header
-
-
-def packed(ra, dec, size, bands="123", tiles=(((10.2, 0.25), "0102p002"),), **changes) -> bytes:
-    """The archive that unWISE sends."""
-    document = io.BytesIO()
-    with tarfile.open(fileobj=document, mode="w:gz") as archive:
-        for centre, name in tiles:
-            for band in map(int, bands):
-                cut = cutout(ra, dec, size, band, centre, changes=changes)
-                if cut is None:
-                    continue
-                image, header = cut
-                for kind, data, end in (("img", image, ""), ("invvar", np.full(image.shape, NOISE**-2, np.float32), ".gz")):
-                    content = io.BytesIO()
-                    fits.PrimaryHDU(data, header).writeto(content)
-                    content = gzip.compress(content.getvalue()) if end else content.getvalue()
-                    member = tarfile.TarInfo(f"unwise-{name}-w{band}-{kind}-m.fits{end}")
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-    return document.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +44,8 @@ class Player:
         return answer if isinstance(answer, Response) else Response(answer, content_type="application/x-tgz")
 
     def download(self, folder, catalogue=CATALOGUE, **changes):
-        options = OPTIONS | {"address": self.address} | changes
-        transport = Transport(Policy(jitter=0.0, requests_per_minute=float("inf"), attempts=2, parallel=2), sleep=lambda s: None)
-        return wise_cutouts.download(catalogue, folder, options, transport)
+        policy = Policy(jitter=0.0, requests_per_minute=float("inf"), attempts=2, parallel=2, address=self.address)
+        return wise_cutouts.download(catalogue, folder, OPTIONS | changes, Transport(policy, sleep=lambda s: None))
 
 
 @pytest.fixture

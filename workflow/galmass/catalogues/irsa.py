@@ -31,8 +31,8 @@ def upload(ra, dec, first: int) -> bytes:
     return document.getvalue()
 
 
-def query(ra, dec, first: int, radius_arcsec: float, most_rows: int) -> RemoteFile:
-    """The answer of IRSA's TAP service for one batch; ``astroquery.ipac.irsa.conf.tap_url`` counts."""
+def query(ra, dec, first: int, radius_arcsec: float, most_rows: int, address: str | None = None) -> RemoteFile:
+    """The answer of IRSA's TAP service for one batch; at ``astroquery.ipac.irsa.conf.tap_url`` where no address is given."""
     from astroquery.ipac.irsa import conf
 
     form = {
@@ -44,7 +44,7 @@ def query(ra, dec, first: int, radius_arcsec: float, most_rows: int) -> RemoteFi
         "UPLOAD": "galaxies,param:galaxies",
     }
     files = {"galaxies": ("galaxies.xml", upload(ra, dec, first), "application/x-votable+xml")}
-    return RemoteFile(Request(f"{conf.tap_url}/sync", data=form, files=files), check=check_answer, release=RELEASE)
+    return RemoteFile(Request(f"{address or conf.tap_url}/sync", data=form, files=files), check=check_answer, release=RELEASE)
 
 
 def check_answer(path: Path) -> None:
@@ -115,7 +115,7 @@ def download(ra, dec, options: Mapping, folder, transport: Transport, advance=la
     manifest, parts = Manifest(folder / "manifest.jsonl"), []
     for first in range(0, len(ra), size):
         stop = min(first + size, len(ra))
-        remote = query(ra[first:stop], dec[first:stop], first, options["radius_arcsec"], 20 * size)
+        remote = query(ra[first:stop], dec[first:stop], first, options["radius_arcsec"], 20 * size, transport.policy.address)
         # of the positions, not of the document: that names the version of astropy
         asked = stores.digest(repr(remote.request.data).encode() + ra[first:stop].tobytes() + dec[first:stop].tobytes())[:8]
         path = folder / f"allwise.{first:07d}.{asked}.xml"

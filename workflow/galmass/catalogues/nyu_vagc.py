@@ -26,11 +26,11 @@ def remote_file(name: str, root: str = ROOT) -> RemoteFile:
     return RemoteFile(Request(f"{root}/{name}"), magic=MAGIC["fits"], check=whole_fits, release=RELEASE)
 
 
-def download(folder, transport, root: str = ROOT) -> None:
+def download(folder, transport) -> None:
     """Both files, with a manifest."""
     manifest = Manifest(Path(folder) / "manifest.jsonl")
     for name in (POSITIONS, FITS):
-        transport.fetch(remote_file(name, root), Path(folder) / Path(name).name, manifest)
+        transport.fetch(remote_file(name, transport.policy.address or ROOT), Path(folder) / Path(name).name, manifest)
 
 
 def read(folder) -> pd.DataFrame:

@@ -114,10 +114,10 @@ def labels(text: str) -> dict[str, Column]:
     return {name: Column(UNITS.get(re.sub(r"_([ugriz]|p\w+)$", "", name), ""), f"SkyServer's {name}, as it came") for name in columns_of(text)}
 
 
-def query(text: str, release: int, n: int | None = None) -> RemoteFile:
+def query(text: str, release: int, n: int | None = None, address: str | None = None) -> RemoteFile:
     """The answer to a query, whose number of rows `n` is known.
 
-    The address and the form of the query are astroquery's, whose ``conf.skyserver_baseurl`` counts; the answer goes through our own
+    The form of the query is astroquery's, and so is the address (``conf.skyserver_baseurl``) where it is not given; the answer goes through our own
     transport, for astroquery takes half an answer, and a page of maintenance, for a table.
     """
     from astroquery.sdss import SDSS, conf
@@ -125,8 +125,8 @@ def query(text: str, release: int, n: int | None = None) -> RemoteFile:
     if release < 12:
         raise InputError(f"release {release}: the queries are those of data releases 12 and later")
     payload = SDSS.query_sql_async(text, data_release=release, get_query_payload=True)
-    address = conf.skyserver_baseurl + SDSS.QUERY_URL_SUFFIX_DR_NEW.format(dr=release)
-    return RemoteFile(Request(address, params=dict(payload)), check=lambda path: check_answer(path, n), release=f"DR{release}")
+    place = (address or conf.skyserver_baseurl) + SDSS.QUERY_URL_SUFFIX_DR_NEW.format(dr=release)
+    return RemoteFile(Request(place, params=dict(payload)), check=lambda path: check_answer(path, n), release=f"DR{release}")
 
 
 def check_answer(path: Path, n: int | None = None) -> None:
@@ -185,7 +185,8 @@ class SkyServer:
     def ask(self, name: str, text: str, n: int | None = None) -> pd.DataFrame:
         """Answer to a query; its file carries a digest of the query, so that another query finds no old answer."""
         path = Path(self.folder) / f"{name}.{stores.digest(text.encode())[:8]}.csv"
-        self.transport.fetch(query(text, self.release, n), path, Manifest(Path(self.folder) / "manifest.jsonl"))
+        remote = query(text, self.release, n, self.transport.policy.address)
+        self.transport.fetch(remote, path, Manifest(Path(self.folder) / "manifest.jsonl"))
         return read_answer(path, columns_of(text), self.release)
 
     def count(self, name: str, text: str) -> int:
@@ -206,7 +207,7 @@ class SkyServer:
         return self.ask(f"{chunk.name}.wise", text, n) if n else pd.DataFrame(columns=columns_of(text))
 
 
-def download(options: Mapping, server: SkyServer, with_wise: bool = False, advance=lambda n: None) -> tuple[pd.DataFrame, pd.DataFrame | None, dict]:
+def download(options: Mapping, server: SkyServer, advance=lambda n: None) -> tuple[pd.DataFrame, dict]:
     """The whole sample, chunk by chunk.
 
     Parameters
@@ -214,8 +215,6 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     options : mapping
         As in `chunks` and `sql`.
     server : SkyServer
-    with_wise : bool
-        Ask for the WISE All-Sky matches of the release, too.
     advance : callable
         Called with 1 after each chunk.
 
@@ -223,8 +222,6 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     -------
     galaxies : DataFrame
         Columns of ``sql/galaxies.sql``, in the order of specobjid.
-    wise : DataFrame or None
-        Columns of ``sql/wise_allsky.sql``.
     notes : dict
         SQL texts, release, number of chunks and rows.
 
@@ -233,17 +230,24 @@ def download(options: Mapping, server: SkyServer, with_wise: bool = False, advan
     InputError
         When the union is not the sample: duplicates, or another number than COUNT(*) of the whole sky.
     """
-    galaxies, wise = [], []
-    for chunk in chunks(options):
-        galaxies.append(server.galaxies(chunk, options))
-        if with_wise and len(galaxies[-1]):
-            wise.append(server.wise(chunk, options))
-        advance(1)
+    galaxies = _of_chunks(server.galaxies, options, advance)
     union = _union(galaxies, server.count("count", count_sql(options)))
-    notes = {"release": f"DR{server.release}", "n": len(union), "chunks": len(galaxies), "sql": rows_sql(options), "count_sql": count_sql(options)}
-    if with_wise:
-        notes["wise_sql"] = wise_sql(options)
-    return union, pd.concat(wise, ignore_index=True) if with_wise else None, notes
+    return union, {"release": f"DR{server.release}", "n": len(union), "chunks": len(galaxies), "sql": rows_sql(options), "count_sql": count_sql(options)}
+
+
+def download_wise(options: Mapping, server: SkyServer, advance=lambda n: None) -> pd.DataFrame:
+    """The matches of the whole sample in WISE All-Sky, columns of ``sql/wise_allsky.sql``; parameters as in `download`."""
+    found = _of_chunks(server.wise, options, advance)
+    return pd.concat([part for part in found if len(part)] or found[:1], ignore_index=True)
+
+
+def _of_chunks(ask, options: Mapping, advance) -> list[pd.DataFrame]:
+    """Answer to a query for every chunk."""
+    answers = []
+    for chunk in chunks(options):
+        answers.append(ask(chunk, options))
+        advance(1)
+    return answers
 
 
 def _union(parts: list[pd.DataFrame], expected: int) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def frame_file(address: str, release: int = 17) -> RemoteFile:
     return RemoteFile(Request(address), magic=MAGIC["bzip2"], check=ended_bzip2, release=f"DR{release}")
 
 
-def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Sequence[str] = BANDS, release: int = 17, root: str = SAS) -> dict:
+def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Sequence[str] = BANDS, release: int = 17) -> dict:
     """All frames that the galaxies need, each once, in one folder under the survey's names, with ``manifest.jsonl``.
 
     Parameters
@@ -39,7 +39,7 @@ def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Seq
     dict
         Frames, bytes, and what the archive does not have: the galaxies of those are counted when they are cut.
     """
-    folder = Path(folder)
+    folder, root = Path(folder), transport.policy.address or SAS
     distinct = used.assign(rerun=used.get("rerun", 301))[["run", "camcol", "field", "rerun"]].drop_duplicates().sort_values(["run", "camcol", "field"])
     files = [
         (

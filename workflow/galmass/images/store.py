@@ -149,7 +149,7 @@ def join(paths: Sequence, path) -> None:
     Raises
     ------
     InputError
-        When the stores differ in bands, pixels or other attributes, or a galaxy is in two of them.
+        When the stores differ in bands, pixels or other attributes, a galaxy is in two of them, or one is not what was written.
     """
     parts = [open(p) for p in paths]
     first = parts[0]
@@ -163,6 +163,7 @@ def join(paths: Sequence, path) -> None:
     with stores.replacing(path) as scratch:
         writer, start = create(scratch, len(names), first.bands, first.n_pix, first.pixel_scale_arcsec, first.metadata), 0
         for part in parts:
+            part.verify()  # they have waited for each other for days
             for low in range(0, len(part), CHUNK):
                 rows = np.arange(low, min(low + CHUNK, len(part)))
                 writer.write(start + low, part.image(rows), part.inverse_variance(rows), part.mask(rows), part.galaxy_id[rows])

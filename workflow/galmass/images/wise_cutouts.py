@@ -44,13 +44,15 @@ def columns(bands: Sequence[str] = tuple(BANDS)) -> dict[str, Column]:
     }
 
 
-def remote_file(ra: float, dec: float, options: Mapping) -> RemoteFile:
+def remote_file(ra: float, dec: float, options: Mapping, address: str | None = None) -> RemoteFile:
     """unWISE coadds (Lang 2014, AJ 147, 108) around a position [deg]: a packed archive of images and inverse variances.
 
     Parameters
     ----------
     options : mapping
-        ``n_pix``, ``bands`` (of w1, w2, w3), ``version`` (allwise), ``address`` of the service.
+        ``n_pix``, ``bands`` (of w1, w2, w3), ``version`` (allwise).
+    address : str, optional
+        Of the service.
     """
     size = options["n_pix"] + 2 * MARGIN
     if size > LARGEST:
@@ -64,7 +66,7 @@ def remote_file(ra: float, dec: float, options: Mapping) -> RemoteFile:
         "file_img_m": "on",
         "file_invvar_m": "on",
     }
-    request = Request(options.get("address", UNWISE), params=parameters)
+    request = Request(address or UNWISE, params=parameters)
     return RemoteFile(request, magic=MAGIC["gzip"], check=whole_gzip, release=f"unWISE {options['version']}")
 
 
@@ -188,7 +190,7 @@ def _bring_piece(galaxies: pd.DataFrame, piece: Path, options: Mapping, transpor
     """Download, read and pack the galaxies of one piece."""
     scratch = piece.with_suffix("")
     places = list(galaxies[["ra", "dec"]].itertuples(index=False, name=None))
-    files = [(remote_file(ra, dec, options), scratch / f"{i:04d}.tar.gz") for i, (ra, dec) in enumerate(places)]
+    files = [(remote_file(ra, dec, options, transport.policy.address), scratch / f"{i:04d}.tar.gz") for i, (ra, dec) in enumerate(places)]
     entries = transport.fetch_all(files, manifest, f"download {piece.stem}")
     nothing = np.zeros((len(options["bands"]), options["n_pix"], options["n_pix"]))
     stamps = [
