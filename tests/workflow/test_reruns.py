@@ -145,6 +145,7 @@ KEYS = {
     "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),
     "contrastive.images.channels": (8, NETWORK_OF_IMAGES | DENSITY),
     "archives.timeout_s": (30.0, set()),
+    "run.devices": (2, set()),
     "seeds.simulation": (9, FROM_SIMULATION),
     "seeds.fitting": (10, FROM_FIT),
     "seeds.nuker_grid": (9, GRID | NETWORKS | ERRORS),
