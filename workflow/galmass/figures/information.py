@@ -147,7 +147,7 @@ def methods(check) -> Figure:
         axis.barh(place, width, 0.7, left=np.where(width >= 0, right, left), color=COLOURS[part], label=label, edgecolor="white", lw=0.5)
         right, left = right + np.maximum(width, 0), left + np.minimum(width, 0)
     value, low, high = np.array([[row["information_12"][0] if x is None else x for x in row["information_12"]] for row in rows]).T
-    axis.errorbar(value, place, xerr=[value - low, high - value], fmt="o", ms=3, lw=1, color="black", label="both together")
+    axis.errorbar(value, place, xerr=np.maximum([value - low, high - value], 0), fmt="o", ms=3, lw=1, color="black", label="both together")
     axis.axvline(0, color=style.REFERENCE, lw=0.8)
     axis.set_yticks(place, [f"{row['method']}{', ' + str(row['bins']) + ' bins' if row['bins'] else ''}" for row in rows])
     axis.set_xlabel("information [nat]")

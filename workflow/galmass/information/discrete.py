@@ -121,7 +121,7 @@ def decompose(counts: Mapping[int, np.ndarray], measures, limit_s: float, seed: 
     -------
     list of dict
         ``measure``, ``bins``; for each of CORRECTIONS the informations and components [nat], None where there are none; ``why`` there are none.
-        dit decomposes what was counted. Of the smaller of corrected informations the same share is redundant.
+        dit decomposes what was counted; a correction takes as much from what is redundant as from the smaller information.
 
     Raises
     ------
@@ -135,9 +135,8 @@ def decompose(counts: Mapping[int, np.ndarray], measures, limit_s: float, seed: 
         if "atoms" in answer:
             found = {correction: informations(counts[n_bin], correction) for correction in CORRECTIONS}
             check_sums(answer["atoms"], found["plug_in"], f"dit's {measure} at {n_bin} bins")
-            smaller = found["plug_in"][:2].min()
-            share = answer["atoms"][0] / smaller if smaller > 0 else 1.0
-            row |= {correction: quantities(some, share * some[:2].min()) for correction, some in found.items()}
+            beyond = answer["atoms"][0] - found["plug_in"][:2].min()
+            row |= {correction: quantities(some, beyond + some[:2].min()) for correction, some in found.items()}
         rows.append(row)
     return rows
 
@@ -157,7 +156,7 @@ def _answers(tasks: list, limit_s: float, seed: int) -> list[dict]:
     while len(found) < len(tasks):
         command = [sys.executable, "-P", by_dit.__file__]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
-            process.stdin.write(json.dumps({"tasks": tasks[len(found) :], "seed": seed}).encode())
+            process.stdin.write(json.dumps({"tasks": tasks[len(found) :], "seed": seed, "limit_s": limit_s}).encode())
             process.stdin.close()
             if "lost" in _line(process, None):
                 raise InputError("dit could not be started; the log says why")
