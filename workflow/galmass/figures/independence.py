@@ -21,8 +21,8 @@ def panels(table, summary) -> Figure:
             axis.set_xlabel(label)
             axis.set_title(_title(query, condition, numbers, statistic))
         row[0].set_ylabel("density")
-        row[0].text(0.02, 0.95, _p_value(numbers), transform=row[0].transAxes, va="top", fontsize=7)
-    axes[0, 0].legend(fontsize=7, loc="upper right")
+        row[1].text(0.98, 0.95, _p_value(numbers), transform=row[1].transAxes, ha="right", va="top", fontsize=7)
+    axes[0, 0].legend(fontsize=7)
     drawn.suptitle(f"{summary['n']} {summary['split']} galaxies, k = {summary['k']} nearest training galaxies")
     return drawn
 
@@ -50,5 +50,5 @@ def _title(query: str, condition: str, numbers, statistic: str) -> str:
 def _p_value(numbers) -> str:
     """P-value of the test among held-out galaxies, and adjusted for the number of tests."""
     if numbers["p_value"] is None:
-        return "held-out galaxies:\nundefined"
-    return f"held-out galaxies:\np = {numbers['p_value']:.3g}, adjusted {numbers['p_value_holm']:.3g}"
+        return "held-out galaxies: p undefined"
+    return f"held-out galaxies: p = {numbers['p_value']:.3g}, adjusted {numbers['p_value_holm']:.3g}"
