@@ -66,13 +66,13 @@ def sky(seed: int, link: float = 0.0, spread: float = 0.0, blur: float = 0.0, d:
 
 
 def estimated(latent, mass) -> np.ndarray:
-    """What a regression on the training galaxies makes of the latent, in place of a network."""
-    from sklearn.kernel_approximation import Nystroem
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-
-    model = make_pipeline(Nystroem(gamma=0.25 / latent.shape[1], n_components=200, random_state=1), RidgeCV(np.logspace(-4, 1, 11)))
-    return model.fit(latent[:N_TRAINING], mass[:N_TRAINING]).predict(latent)
+    """What kernel ridge regression on the training galaxies makes of the latent, in place of a network."""
+    centres = latent[:150]
+    squared = np.sum(latent**2, 1)[:, None] + np.sum(centres**2, 1) - 2 * latent @ centres.T
+    features = np.exp(-0.25 / latent.shape[1] * squared)
+    inside, mean = features[:N_TRAINING], mass[:N_TRAINING].mean()
+    weights = np.linalg.solve(inside.T @ inside + 1e-3 * np.eye(len(centres)), inside.T @ (mass[:N_TRAINING] - mean))
+    return mean + features @ weights
 
 
 def at_random(y, x, generator) -> float:
@@ -106,12 +106,12 @@ def rate(p_values) -> float:
     return round(float(np.mean(np.array(p_values) <= LEVEL)), 4)
 
 
-def false_positives(k: int, **options) -> dict:
-    """Share of samples in which independence is rejected at 0.05, by every kind of test."""
+def false_positives(k: int) -> dict:
+    """Share of samples in which independence is rejected at 0.05 by every kind of test; those of overlapping neighbourhoods on a quarter of the samples."""
     found: dict[str, list] = {}
     for seed in range(REPLICATES):
-        s = sky(seed, **options)
-        kinds = overlapping(s, k, np.random.default_rng(seed))
+        s = sky(seed)
+        kinds = {} if seed % 4 else overlapping(s, k, np.random.default_rng(seed))
         kinds |= {"latent out, permuted in blocks": in_blocks(s, k, False), "workflow": in_blocks(s, k)}
         for kind, p in kinds.items():
             found.setdefault(kind, []).append(p)

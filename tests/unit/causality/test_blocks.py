@@ -36,7 +36,7 @@ def test_smooth_residuals_are_the_noise():
     generator = np.random.default_rng(3)
     points, noise = generator.uniform(-1.5, 1.5, (600, 2)), generator.normal(size=(600, 2)) * [0.1, 20.0]
     values = noise + np.stack([np.sin(2 * points[:, 0]), 1e3 + 50 * points[:, 1] ** 2], axis=1)
-    left = blocks.smooth_residuals(values, points, 1)
+    left = blocks.smooth_residuals(values - values.mean(0), points, np.random.default_rng(14))
     # what is left to learn from 480 galaxies adds less than a third to the variance
     assert (left.var(0) < 1.33 * noise.var(0)).all()
     assert min(np.corrcoef(left[:, i], noise[:, i])[0, 1] for i in range(2)) > 0.9
@@ -47,7 +47,7 @@ def test_no_galaxy_is_predicted_by_itself():
     points, values = generator.normal(size=(300, 2)), generator.normal(size=(300, 1))
     other = values.copy()
     other[7] += 1e-3  # too little to prefer another penalty
-    before, after = (v - blocks.smooth_residuals(v, points, 1) for v in (values, other))
+    before, after = (v - blocks.smooth_residuals(v, points, np.random.default_rng(15)) for v in (values, other))
     own = abs(after - before)[7, 0]
     assert own < 0.05 * abs(after - before).max()
     assert abs(after - before).max() > 1e-6
@@ -236,6 +236,14 @@ def test_a_variable_of_too_few_galaxies_has_no_p_value():
     sample = sky(9)
     sample["variables"]["rare"] = np.where(np.arange(320) < 39, sample["variables"]["query"], np.nan)
     assert verdicts(sample, ["rare"])["rare", "", "all"] == {"held_out_correlation_mean": None, "p_value": None, "p_value_holm": None}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_condition_that_is_constant_among_the_tested_takes_nothing_out():
+    sample = sky(12, link=0.6)
+    sample["variables"]["flat"] = np.full(320, 18.3)
+    found = verdicts(sample, conditions=["flat"])
+    assert found["query", "flat", "all"]["held_out_correlation_mean"] == pytest.approx(found["query", "", "all"]["held_out_correlation_mean"], abs=0.05)
 
 
 def test_fewer_galaxies_than_make_a_block_are_refused():

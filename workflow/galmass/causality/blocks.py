@@ -2,9 +2,9 @@
 
 Neighbourhoods overlap, so their statistics are no independent draws; and galaxies that trained the network carry
 overfitted latents. Here the galaxies that are tested are cut into disjoint blocks of neighbours. A kernel ridge
-regression on the latent, on galaxies left out of it, takes the smooth course over the whole sample out of the mass and
-of the query, a linear regression within each block what is left of it. The residuals of the query are then permuted
-within each block and residualised once more (Freedman & Lane 1983, J. Bus. Econ. Stat. 1, 292).
+regression on the latent, predicting galaxies left out of it, takes the smooth course over the whole sample out of the
+mass and of the query; a linear regression within each block takes out what is left of it. The residuals of the query are
+then permuted within each block and residualised once more (Freedman & Lane 1983, J. Bus. Econ. Stat. 1, 292).
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from galmass.errors import InputError
 
 FOLDS = 5
 CENTRES = 200  # of the kernel expansion
+PENALTIES = np.logspace(-4, 3, 15)  # of the ridge
 UNDEFINED = {"held_out_correlation_mean": None, "p_value": None}
-PENALTIES = np.logspace(-4, 3, 15)  # of the ridge, the best on galaxies left out is taken for each variable
 
 
 def partition(points, size: int) -> list[np.ndarray]:
@@ -38,21 +38,32 @@ def partition(points, size: int) -> list[np.ndarray]:
     return halved(np.arange(len(points)), max(1, len(points) // size))
 
 
-def smooth_residuals(values, points, seed: int) -> np.ndarray:
-    """Values (n, t) less what kernel ridge regression on points (n, d) predicts of each galaxy from the other folds."""
-    from sklearn.kernel_approximation import Nystroem
-    from sklearn.linear_model import RidgeCV
-    from sklearn.metrics import pairwise_distances
-    from sklearn.model_selection import KFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
+def smooth_residuals(values, points, generator: np.random.Generator) -> np.ndarray:
+    """Values (n, t) of mean zero less what kernel ridge regression on points (n, d) predicts of each galaxy from the other folds.
 
+    Gaussian kernels as wide as the median distance, about `CENTRES` of the galaxies (Nystroem). The penalty is, for each
+    column, the best on the folds left out.
+    """
+    n = len(points)
     scaled = (points - points.mean(0)) / np.where(points.std(0) > 0, points.std(0), 1.0)
-    width = np.median(pairwise_distances(scaled[:: max(1, len(scaled) // 500)]))
-    centres = Nystroem(gamma=1 / width**2, n_components=min(CENTRES, len(scaled) // FOLDS), random_state=seed)
-    model = make_pipeline(centres, RidgeCV(PENALTIES, alpha_per_target=True))
-    spread = np.where(values.std(0) > 0, values.std(0), 1.0)
-    scores = (values - values.mean(0)) / spread
-    return (scores - cross_val_predict(model, scaled, scores, cv=KFold(FOLDS, shuffle=True, random_state=seed))) * spread
+    centres = scaled[generator.choice(n, min(CENTRES, n // FOLDS), replace=False)]
+    width = np.median(_squared_distances(centres, centres)) or 1.0
+    among, to_centres = (np.exp(-_squared_distances(part, centres) / width) for part in (centres, scaled))
+    strength, directions = np.linalg.eigh(among)
+    features = to_centres @ (directions / np.sqrt(np.maximum(strength, 1e-10)))
+    features -= features.mean(0)
+    fold, predicted = generator.permutation(n) % FOLDS, np.empty((len(PENALTIES), *values.shape))
+    for out in (fold == i for i in range(FOLDS)):
+        inside, target = features[~out], values[~out]
+        strength, directions = np.linalg.eigh(inside.T @ inside)
+        shrunk = (directions.T @ (inside.T @ target)) / (np.maximum(strength, 0.0)[:, None] + PENALTIES[:, None, None])
+        predicted[:, out] = features[out] @ directions @ shrunk
+    best = np.sum((values - predicted) ** 2, axis=1).argmin(0)
+    return values - predicted[best, :, np.arange(values.shape[1])].T
+
+
+def _squared_distances(a, b) -> np.ndarray:
+    return np.maximum(np.sum(a**2, 1)[:, None] + np.sum(b**2, 1) - 2 * a @ b.T, 0.0)
 
 
 def block_statistics(y, x, basis, n_permutation: int, generator: np.random.Generator) -> np.ndarray:
@@ -217,7 +228,8 @@ def _together(names, condition: str, values, latent, given, members, options: Ma
     everywhere = np.ones((1, len(values)), bool)
     basis = residuals.basis(latent[None], given[None], everywhere)
     linear = np.stack([residuals.taken_out(column[None], basis, everywhere)[0] for column in values.T], axis=1)
-    left, blocks = smooth_residuals(linear, np.hstack([latent, given]), seed), partition(latent, options["size"])
+    left = smooth_residuals(linear, np.hstack([latent, given]), np.random.default_rng(seed))
+    blocks = partition(latent, options["size"])
     streams = {name: np.random.default_rng([seed, *f"{name}|{condition}:blocks".encode()]) for name in names}
     return {
         name: block_test(left[:, 0], x, latent, given, members, blocks, options["permutations"], streams[name])

@@ -65,6 +65,6 @@ def given_columns(estimate, condition=None) -> np.ndarray:
     """Columns (n_galaxy, c) of the estimate, and of a condition and its square, the latter about the mean and scaled."""
     columns = [np.asarray(estimate, float)]
     if condition is not None:
-        scaled = (condition - np.nanmean(condition)) / np.nanstd(condition)
+        scaled = (condition - np.nanmean(condition)) / (np.nanstd(condition) or 1.0)
         columns += [scaled, scaled**2]
     return np.stack(columns, axis=1)
