@@ -436,6 +436,7 @@ def test_every_column_of_the_table_has_a_label(sample, tmp_path):
     labels = independence.columns(table)
     stores.write_table(tmp_path / "t.parquet", table, labels)
     assert labels["colour|z:correlation_permuted"].description == "local correlation, permuted of colour given z and log_mass"
+    assert labels["colour:residual_correlation"].description == "local residual correlation of colour and log_mass"
 
 
 def test_gaps_in_the_condition_do_not_look_like_dependence():

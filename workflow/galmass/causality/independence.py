@@ -272,7 +272,8 @@ def columns(table) -> dict[str, Column]:
     for name in table.columns:
         test, _, statistic = name.partition(":")
         if statistic:
-            labels[name] = Column("", f"local {statistic.replace('_', ', ')} of {test.replace('|', ' given ')} and log_mass")
+            words = statistic.replace("residual_", "residual ").replace("_", ", ")
+            labels[name] = Column("", f"local {words} of {test.replace('|', ' given ')} and log_mass")
     return labels
 
 
