@@ -54,6 +54,7 @@ EDITS = {
     "baseline": ("workflow/galmass/contrastive/baselines.py", "KFold(3,", "KFold(4,", BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", FROM_EMBEDDINGS),
     "local test": ("workflow/galmass/causality/independence.py", "_BLOCK = 256", "_BLOCK = 128", TESTS | SUMMARY),
+    "p-values": ("workflow/galmass/causality/blocks.py", "FOLDS = 5", "FOLDS = 4", TESTS | SUMMARY),
     "figure": ("workflow/galmass/figures/estimates.py", "gridsize=60", "gridsize=61", {"plot_estimates"}),
     "figure style": (
         "workflow/galmass/figures/style.py",
@@ -117,6 +118,7 @@ KEYS = {
     "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "causality.k": (25, NEIGHBOURS | TESTS | SUMMARY),
     "causality.queries": (["z"], TESTS | SUMMARY),
+    "causality.blocks.permutations": (199, TESTS | SUMMARY),
     "deprojection.grid.axes.alpha.count": (9, GRID | NETWORKS | ERRORS),
     "deprojection.recipes.galmass.steps": (50, SURROGATE | ERRORS),
     "deprojection.recipes.paper.learning_rate": (1e-4, PAPER | ERRORS),

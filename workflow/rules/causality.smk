@@ -59,6 +59,7 @@ rule test_independence:
         queries=lambda wildcards: causality_of(config, wildcards.sample)["queries"],
         conditions=lambda wildcards: causality_of(config, wildcards.sample)["conditions"],
         split=config["causality"]["tested_split"],
+        blocks=config["causality"]["blocks"],
         seed=config["seeds"]["permutations"],
         code=code("test_independence"),
     script:

@@ -325,11 +325,14 @@ def sample():
     }
     neighbours = np.stack([generator.choice(n, 30, replace=False) for _ in range(120)])
     classes = np.array(["star-forming", "passive", "other"])[generator.choice(3, 120, p=[0.6, 0.3, 0.1])]
-    return {"mass": 10.5 + z + link, "variables": variables, "neighbours": neighbours, "classes": classes}
+    latent = generator.normal(size=(n, 2))
+    known = {"latent": latent, "estimate": 10.5 + latent[:, 0]}
+    return {"mass": 10.5 + z + link, "variables": variables, **known, "neighbours": neighbours, "classes": classes}
 
 
 def among_neighbours(sample, queries, conditions, seed=1):
-    return local_tests(sample["mass"], sample["variables"], sample["neighbours"], queries, conditions, sample["classes"], seed)
+    arrays = (sample[name] for name in ("mass", "variables", "latent", "estimate", "neighbours"))
+    return local_tests(*arrays, queries, conditions, sample["classes"], seed)
 
 
 def test_local_tests_are_the_statistics_among_the_neighbours(sample):
@@ -411,7 +414,8 @@ def test_the_summary_tells_a_link_from_none(sample):
 
 
 def test_a_summary_without_numbers_holds_none_and_is_json(tmp_path):
-    nothing = {f"{s}{k}": np.full(6, np.nan) for s in ("correlation", "efficiency") for k in ("", "_permuted", "_permuted_again")}
+    names = [f"{s}{k}" for s in ("correlation", "efficiency") for k in ("", "_permuted", "_permuted_again")]
+    nothing = {name: np.full(6, np.nan) for name in (*names, "residual_correlation", "residual_efficiency")}
     rows = independence.summarise(nothing, np.array(["passive"] * 6))
     assert all(value is None for row in rows for key, value in row.items() if key not in ("class", "n"))
     stores.write_json(tmp_path / "s.json", rows)
@@ -432,6 +436,7 @@ def test_every_column_of_the_table_has_a_label(sample, tmp_path):
     labels = independence.columns(table)
     stores.write_table(tmp_path / "t.parquet", table, labels)
     assert labels["colour|z:correlation_permuted"].description == "local correlation, permuted of colour given z and log_mass"
+    assert labels["colour:residual_correlation"].description == "local residual correlation of colour and log_mass"
 
 
 def test_gaps_in_the_condition_do_not_look_like_dependence():
@@ -465,4 +470,6 @@ def test_constant_mass_and_determined_residual_are_undefined():
 def test_a_constant_condition_is_named():
     values = np.random.default_rng(11).normal(size=60)
     with pytest.raises(InputError, match="variable flat is constant"):
-        independence.local_tests(values, {"x": values, "flat": np.ones(60)}, np.arange(60).reshape(3, 20), ["x"], ["flat"], np.array(["a"] * 3), 1)
+        independence.local_tests(
+            values, {"x": values, "flat": np.ones(60)}, values[:, None], values, np.arange(60).reshape(3, 20), ["x"], ["flat"], np.array(["a"] * 3), 1
+        )

@@ -79,6 +79,7 @@ def independence_tests(defined: bool = True) -> tuple[pd.DataFrame, dict]:
             table[f"{name}:efficiency{kind}"] = generator.uniform(0, 0.3, N) if known else np.zeros(N)
         for chosen in ("all", *CLASSES):
             row = {"query": query, "condition": condition, "class": chosen, "n": N}
+            row |= {"p_value": 0.004, "p_value_holm": 0.052} if known else {"p_value": None, "p_value_holm": None}
             for statistic, undefined in (("correlation", None), ("efficiency", 0.0)):
                 row[f"{statistic}_distance"] = (0.87 if chosen == "all" else 0.11) if known else undefined
                 row[f"{statistic}_distance_of_permutations"] = 0.04 if known else undefined
@@ -233,6 +234,7 @@ def test_panels_show_every_test_with_its_distances():
     titles = [axis.get_title() for axis in drawn.axes]
     assert titles == [f"{name}: KS 0.87, by chance 0.04" for name in ("z", "z", "mag_k", "mag_k", "mag_k given z", "mag_k given z")]
     assert texts(drawn).startswith(f"{N} test galaxies, k = 50 nearest training galaxies")
+    assert [axis.texts[0].get_text() for axis in drawn.axes[1::2]] == ["held-out galaxies: p = 0.004, adjusted 0.052"] * 3
 
 
 def test_panels_show_the_columns_of_their_test():
@@ -250,5 +252,6 @@ def test_panels_show_the_columns_of_their_test():
 def test_panels_of_an_undefined_statistic_are_empty_and_without_numbers(tmp_path):
     drawn = independence.panels(*independence_tests(defined=False))
     assert [axis.get_title() for axis in drawn.axes][2:4] == ["mag_k", "mag_k: KS 0.00, by chance 0.00"]
+    assert drawn.axes[3].texts[0].get_text() == "held-out galaxies: p undefined"
     style.save(drawn, tmp_path / "f.svg")
     assert not NO_NUMBER.search(vectors(tmp_path / "f.svg"))

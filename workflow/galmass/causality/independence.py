@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from galmass.causality import residuals
 from galmass.errors import InputError
 from galmass.stores import Column
 
@@ -165,6 +166,39 @@ def conditional_statistics(y, x, condition, generator: np.random.Generator) -> d
     return local_statistics(quadratic_residual(y, condition), quadratic_residual(x, condition), generator)
 
 
+def residual_statistics(mass, queries: dict, latent, given, neighbours) -> dict[str, dict[str, np.ndarray]]:
+    """Correlation and efficiency of what a linear regression on the latent among the neighbours leaves of each query and of the mass.
+
+    Parameters
+    ----------
+    mass : float array (n_galaxy,) [dex]
+    queries : dict of str to float array (n_galaxy,)
+        NaN = missing.
+    latent, given : float arrays (n_galaxy, d), (n_galaxy, c)
+        See `residuals.basis`; NaN in `given` = missing.
+    neighbours : int array (n_tested, k)
+
+    Returns
+    -------
+    dict of str to dict
+        For each query ``residual_correlation`` and ``residual_efficiency``, (n_tested,); NaN where nothing is left.
+    """
+    found: dict[str, list] = {name: [] for name in queries}
+    for block in _blocks(len(neighbours)):
+        rows = neighbours[block]
+        there = np.isfinite(mass[rows]) & np.isfinite(given[rows]).all(2)
+        shared = residuals.basis(latent[rows], given[rows], there)
+        for name, values in queries.items():
+            valid = there & np.isfinite(values[rows])
+            own = shared if (valid == there).all() else residuals.basis(latent[rows], given[rows], valid)
+            regression = _Regression.fit(*(residuals.taken_out(v[rows], own, valid) for v in (mass, values)))
+            correlation, efficiency = regression.correlation(), regression.efficiency()
+            efficiency[np.isnan(correlation)] = np.nan
+            found[name].append((correlation, efficiency))
+    names = ("residual_correlation", "residual_efficiency")
+    return {query: dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True)) for query, parts in found.items()}
+
+
 def require_variation(values, name: str) -> None:
     """Raise `InputError` when a variable is missing everywhere or constant."""
     values = np.asarray(values, float)
@@ -184,7 +218,7 @@ def ks_two_samples(a, b) -> float:
     return float(np.max(np.abs(np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b))))
 
 
-def local_tests(mass, variables: dict, neighbours, queries, conditions, classes, seed: int) -> tuple[pd.DataFrame, list[dict]]:
+def local_tests(mass, variables: dict, latent, estimate, neighbours, queries, conditions, classes, seed: int) -> tuple[pd.DataFrame, list[dict]]:
     """Every query variable, unconditional and given each condition.
 
     Parameters
@@ -192,6 +226,9 @@ def local_tests(mass, variables: dict, neighbours, queries, conditions, classes,
     mass : float array (n_galaxy,) [dex]
     variables : dict of str -> float array (n_galaxy,)
         NaN = missing.
+    latent : float array (n_galaxy, d)
+    estimate : float array (n_galaxy,) [dex]
+        The network's, a function of the latent.
     neighbours : int array (n_tested, k)
         Rows of the neighbours of each tested galaxy.
     queries, conditions : sequences of str
@@ -203,13 +240,18 @@ def local_tests(mass, variables: dict, neighbours, queries, conditions, classes,
     Returns
     -------
     DataFrame
-        One row per tested galaxy; columns ``<query>[|<condition>]:<statistic>`` as in `local_statistics`.
+        One row per tested galaxy; columns ``<query>[|<condition>]:<statistic>`` as in `local_statistics` and `residual_statistics`.
     list of dict
         One row per test and class, see `summarise`.
     """
     table, summary, y = {}, [], mass[neighbours]
     for name in (*queries, *conditions):
         require_variation(variables[name][np.unique(neighbours)], name)
+    tested = {name: variables[name] for name in queries}
+    left = {
+        condition: residual_statistics(mass, tested, latent, residuals.given_columns(estimate, variables.get(condition)), neighbours)
+        for condition in ("", *conditions)
+    }
     for name in queries:
         for condition in ("", *conditions):
             if condition == name:
@@ -218,6 +260,7 @@ def local_tests(mass, variables: dict, neighbours, queries, conditions, classes,
             generator = np.random.default_rng([seed, *test.encode()])
             x = variables[name][neighbours]
             statistics = conditional_statistics(y, x, variables[condition][neighbours], generator) if condition else local_statistics(y, x, generator)
+            statistics |= left[condition][name]
             table |= {f"{test}:{statistic}": values for statistic, values in statistics.items()}
             summary += [{"query": name, "condition": condition, **row} for row in summarise(statistics, classes)]
     return pd.DataFrame(table | {"galaxy_class": classes}), summary
@@ -229,7 +272,8 @@ def columns(table) -> dict[str, Column]:
     for name in table.columns:
         test, _, statistic = name.partition(":")
         if statistic:
-            labels[name] = Column("", f"local {statistic.replace('_', ', ')} of {test.replace('|', ' given ')} and log_mass")
+            words = statistic.replace("residual_", "residual ").replace("_", ", ")
+            labels[name] = Column("", f"local {words} of {test.replace('|', ' given ')} and log_mass")
     return labels
 
 
@@ -239,7 +283,7 @@ def summary_rows(summary: list[dict]) -> list[dict]:
 
 
 def summarise(statistics: dict[str, np.ndarray], classes) -> list[dict]:
-    """Per class and for all: n, means, and distance of original from permuted beside that of two permutations."""
+    """Per class and for all: n, means, distance of original from permuted beside that of two permutations, and means of what the latent leaves."""
     rows = []
     classes = np.asarray(classes)
     for name in ("all", *sorted(set(classes))):
@@ -251,6 +295,7 @@ def summarise(statistics: dict[str, np.ndarray], classes) -> list[dict]:
             row[f"{statistic}_permuted_mean"] = _mean(first)
             row[f"{statistic}_distance"] = _finite_or_none(ks_two_samples(original, first))
             row[f"{statistic}_distance_of_permutations"] = _finite_or_none(ks_two_samples(first, second))
+            row[f"residual_{statistic}_mean"] = _mean(statistics[f"residual_{statistic}"][chosen])
         rows.append(row)
     return rows
 

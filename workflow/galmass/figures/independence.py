@@ -21,6 +21,7 @@ def panels(table, summary) -> Figure:
             axis.set_xlabel(label)
             axis.set_title(_title(query, condition, numbers, statistic))
         row[0].set_ylabel("density")
+        row[1].text(0.98, 0.95, _p_value(numbers), transform=row[1].transAxes, ha="right", va="top", fontsize=7)
     axes[0, 0].legend(fontsize=7)
     drawn.suptitle(f"{summary['n']} {summary['split']} galaxies, k = {summary['k']} nearest training galaxies")
     return drawn
@@ -44,3 +45,10 @@ def _title(query: str, condition: str, numbers, statistic: str) -> str:
     distance, chance = numbers[f"{statistic}_distance"], numbers[f"{statistic}_distance_of_permutations"]
     name = f"{query} given {condition}" if condition else query
     return name if distance is None else f"{name}: KS {distance:.2f}, by chance {chance:.2f}"
+
+
+def _p_value(numbers) -> str:
+    """P-value of the test among held-out galaxies, and adjusted for the number of tests."""
+    if numbers["p_value"] is None:
+        return "held-out galaxies: p undefined"
+    return f"held-out galaxies: p = {numbers['p_value']:.3g}, adjusted {numbers['p_value_holm']:.3g}"
