@@ -55,7 +55,7 @@ def sky(seed: int, link: float = 0.0, spread: float = 0.0, blur: float = 0.0, d:
     blur : float
         Noise of the latent as it is known: then it is not all that mass and query share.
     centres : int
-        Kernels of the estimate: 400 leave a fifth more than the noise, 50 about twice the noise.
+        Kernels of the estimate: with 400 it misses by 1.1 times the noise, with 50 by 1.3 times (medians of samples).
     """
     generator = np.random.default_rng([seed, d])
     latent = generator.normal(size=(N_TRAINING + N, d))
