@@ -17,8 +17,8 @@ with logs.recording(snakemake.log[0]):
     latent, classes = embeddings.filter(regex=r"^latent_\d+$").to_numpy(float), galaxies["galaxy_class"].to_numpy()[tested]
     names = (p.queries, p.conditions, classes)
     table, summary = independence.local_tests(mass, variables, latent, estimate, rows["index"][tested], *names, p.seed)
-    held_out = {name: values[tested] for name, values in variables.items()}
-    p_values = blocks.block_tests(mass[tested], held_out, latent[tested], estimate[tested], *names, p.blocks, p.seed)
+    among = {name: values[tested] for name, values in variables.items()}
+    p_values = blocks.block_tests(mass[tested], among, latent[tested], estimate[tested], *names, p.blocks, p.seed)
     summary = [row | p_values[row["query"], row["condition"], row["class"]] for row in summary]
     table.insert(0, "galaxy_id", galaxies["galaxy_id"].to_numpy()[tested])
     stores.write_table(snakemake.output.independence, table, independence.columns(table), {"split": p.split, "seed": p.seed})

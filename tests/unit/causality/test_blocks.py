@@ -165,7 +165,7 @@ def test_a_link_is_found():
     for key, verdict in verdicts(sky(1, link=0.6), conditions=["z"]).items():
         assert verdict["p_value"] == 0.01, key  # of 99 permutations the least
         # correlation of the noises 0.6 / sqrt(1.36) = 0.51, less what the functions leave
-        assert verdict["held_out_correlation_mean"] == pytest.approx(0.51, abs=0.15)
+        assert verdict["block_correlation_mean"] == pytest.approx(0.51, abs=0.15)
 
 
 def test_a_link_of_changing_sign_is_found_too():
@@ -175,14 +175,14 @@ def test_a_link_of_changing_sign_is_found_too():
     sample["mass"] = sample["mass"] + 0.3 * np.sign(sample["latent"][:, 0]) * noise
     verdict = verdicts(sample)["query", "", "all"]
     assert verdict["p_value"] == 0.01
-    assert abs(verdict["held_out_correlation_mean"]) < 0.15
+    assert abs(verdict["block_correlation_mean"]) < 0.15
 
 
 def test_the_estimate_itself_is_no_test():
     sample = sky(3)
     sample["variables"]["mass_mean"] = sample["estimate"]
     verdict = verdicts(sample, ["mass_mean", "query"])["mass_mean", "", "all"]
-    assert verdict == {"held_out_correlation_mean": None, "p_value": None, "p_value_holm": None}
+    assert verdict == {"block_correlation_mean": None, "p_value": None, "p_value_holm": None}
 
 
 def test_each_class_and_test_has_its_row_and_holm_counts_the_tests_of_a_class():
@@ -204,8 +204,8 @@ def test_a_class_is_tested_in_the_blocks_where_it_is():
     sample["mass"] = sample["mass"] + 0.5 * positive * there
     found = verdicts(sample, classes=np.where(positive, "with", "without"))
     assert found["query", "", "with"]["p_value"] == 0.01
-    assert found["query", "", "with"]["held_out_correlation_mean"] > 0.4
-    assert abs(found["query", "", "without"]["held_out_correlation_mean"]) < 0.2
+    assert found["query", "", "with"]["block_correlation_mean"] > 0.4
+    assert abs(found["query", "", "without"]["block_correlation_mean"]) < 0.2
 
 
 def test_adding_a_test_changes_no_other_p_value():
@@ -228,14 +228,14 @@ def test_galaxies_without_a_value_are_left_out():
     found = verdicts(sample | {"variables": {"query": patchy["query"], "z": sample["variables"]["z"]}}, ["query", "z"])
     kept = {name: values[~gone] for name, values in sample.items() if name != "variables"}
     kept = {"mass": kept.pop("mass"), "variables": {"query": sample["variables"]["query"][~gone]}, **kept}
-    for key in ("held_out_correlation_mean", "p_value"):
+    for key in ("block_correlation_mean", "p_value"):
         assert found["query", "", "all"][key] == pytest.approx(verdicts(kept)["query", "", "all"][key])
 
 
 def test_a_variable_of_too_few_galaxies_has_no_p_value():
     sample = sky(9)
     sample["variables"]["rare"] = np.where(np.arange(320) < 39, sample["variables"]["query"], np.nan)
-    assert verdicts(sample, ["rare"])["rare", "", "all"] == {"held_out_correlation_mean": None, "p_value": None, "p_value_holm": None}
+    assert verdicts(sample, ["rare"])["rare", "", "all"] == {"block_correlation_mean": None, "p_value": None, "p_value_holm": None}
 
 
 @pytest.mark.filterwarnings("error")
@@ -243,7 +243,7 @@ def test_a_condition_that_is_constant_among_the_tested_takes_nothing_out():
     sample = sky(12, link=0.6)
     sample["variables"]["flat"] = np.full(320, 18.3)
     found = verdicts(sample, conditions=["flat"])
-    assert found["query", "flat", "all"]["held_out_correlation_mean"] == pytest.approx(found["query", "", "all"]["held_out_correlation_mean"], abs=0.05)
+    assert found["query", "flat", "all"]["block_correlation_mean"] == pytest.approx(found["query", "", "all"]["block_correlation_mean"], abs=0.05)
 
 
 def test_fewer_galaxies_than_make_a_block_are_refused():

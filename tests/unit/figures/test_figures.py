@@ -234,7 +234,7 @@ def test_panels_show_every_test_with_its_distances():
     titles = [axis.get_title() for axis in drawn.axes]
     assert titles == [f"{name}: KS 0.87, by chance 0.04" for name in ("z", "z", "mag_k", "mag_k", "mag_k given z", "mag_k given z")]
     assert texts(drawn).startswith(f"{N} test galaxies, k = 50 nearest training galaxies")
-    assert [axis.texts[0].get_text() for axis in drawn.axes[1::2]] == ["held-out galaxies: p = 0.004, adjusted 0.052"] * 3
+    assert [axis.texts[0].get_text() for axis in drawn.axes[1::2]] == ["in blocks: p = 0.004, adjusted 0.052"] * 3
 
 
 def test_panels_show_the_columns_of_their_test():
@@ -252,6 +252,6 @@ def test_panels_show_the_columns_of_their_test():
 def test_panels_of_an_undefined_statistic_are_empty_and_without_numbers(tmp_path):
     drawn = independence.panels(*independence_tests(defined=False))
     assert [axis.get_title() for axis in drawn.axes][2:4] == ["mag_k", "mag_k: KS 0.00, by chance 0.00"]
-    assert drawn.axes[3].texts[0].get_text() == "held-out galaxies: p undefined"
+    assert drawn.axes[3].texts[0].get_text() == "in blocks: p undefined"
     style.save(drawn, tmp_path / "f.svg")
     assert not NO_NUMBER.search(vectors(tmp_path / "f.svg"))

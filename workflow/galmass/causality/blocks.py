@@ -17,7 +17,7 @@ from galmass.errors import InputError
 FOLDS = 5
 CENTRES = 200  # of the kernel expansion
 PENALTIES = np.logspace(-4, 3, 15)  # of the ridge
-UNDEFINED = {"held_out_correlation_mean": None, "p_value": None}
+UNDEFINED = {"block_correlation_mean": None, "p_value": None}
 
 
 def partition(points, size: int) -> list[np.ndarray]:
@@ -144,7 +144,7 @@ def block_test(y, x, latent, given, members, blocks, n_permutation: int, generat
     Returns
     -------
     list of dict
-        For each class ``held_out_correlation_mean`` and ``p_value``; None where it has no member, or nothing is left of x or y.
+        For each class ``block_correlation_mean`` and ``p_value``; None where it has no member, or nothing is left of x or y.
     """
     parts = []
     for rows in blocks:
@@ -162,7 +162,7 @@ def _verdict(weight, slope, variance, t_squared) -> dict:
     if not weight.any():
         return dict(UNDEFINED)
     statistics = np.abs(weight @ slope) / np.sqrt(weight**2 @ variance), weight @ t_squared
-    return {"held_out_correlation_mean": float(weight @ slope[:, 0] / weight.sum()), "p_value": combined_p_value(np.stack(statistics))}
+    return {"block_correlation_mean": float(weight @ slope[:, 0] / weight.sum()), "p_value": combined_p_value(np.stack(statistics))}
 
 
 def block_tests(mass, variables: Mapping, latent, estimate, queries, conditions, classes, options: Mapping, seed: int) -> dict[tuple, dict]:

@@ -48,7 +48,7 @@ def _title(query: str, condition: str, numbers, statistic: str) -> str:
 
 
 def _p_value(numbers) -> str:
-    """P-value of the test among held-out galaxies, and adjusted for the number of tests."""
+    """P-value of the test in blocks of the tested galaxies, and adjusted for the number of tests."""
     if numbers["p_value"] is None:
-        return "held-out galaxies: p undefined"
-    return f"held-out galaxies: p = {numbers['p_value']:.3g}, adjusted {numbers['p_value_holm']:.3g}"
+        return "in blocks: p undefined"
+    return f"in blocks: p = {numbers['p_value']:.3g}, adjusted {numbers['p_value_holm']:.3g}"
