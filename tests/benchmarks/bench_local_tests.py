@@ -17,7 +17,7 @@ from galmass.causality.neighbours import nearest
 
 N, N_TRAINING, D, LEVEL, PERMUTATIONS = 1000, 2000, 4, 0.05, 199
 CENTRES = 250  # galaxies whose overlapping neighbourhoods are tested
-REPLICATES = setting("GALMASS_REPLICATES", 400)
+REPLICATES = setting("GALMASS_REPLICATES", 200)
 INTERVAL = tuple(binom.ppf([0.025, 0.975], REPLICATES, LEVEL) / REPLICATES)
 
 
