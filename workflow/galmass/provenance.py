@@ -5,7 +5,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -48,7 +48,7 @@ def reached_modules(script: str | Path, library: str | Path) -> set[Path]:
 def imported_names(path: Path) -> frozenset[str]:
     """Dotted names that a file imports anywhere in it; ``from a import b`` gives ``a`` and ``a.b``."""
     names: set[str] = set()
-    for node in ast.walk(_parsed(path)):
+    for node in _statements(_parsed(path)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -59,6 +59,7 @@ def imported_names(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
+@cache
 def _module_files(name: str, library: Path) -> list[Path]:
     """The files that importing a dotted name runs: the packages on the way and the module itself."""
     parts = name.split(".")
@@ -76,11 +77,20 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements in it, at any depth; what is in expressions alone is left out, which is most of a tree."""
+    yield node
+    for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+        inner = getattr(node, part, ())
+        for statement in inner if isinstance(inner, list) else ():
+            yield from _statements(statement)
+
+
 @cache
 def _tree(path: Path) -> str:
     """Source of a file without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(), str(path))
-    for node in ast.walk(tree):
+    tree = _parsed(path)
+    for node in _statements(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
