@@ -42,14 +42,15 @@ run:
 	@test -f results/report.html || $(BIN)/snakemake $(OVERLAY) --report results/report.html --quiet all
 	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"
 
+# what needs no finished run, beside the tests that do: each on a core
+APART := tests/unit $(addprefix tests/workflow/test_,$(addsuffix .py,archives conda configuration_errors disks environments reproducibility slurm))
 test: $(READY)
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
 else
-	@# unit tests beside those of the workflow: their lines come at the end, whole
-	@mkdir -p .snakemake; $(BIN)/python -m pytest tests/unit > .snakemake/unit_tests.log 2>&1 & unit=$$!; \
-	workflow=0; $(BIN)/python -m pytest tests/workflow || workflow=$$?; \
-	units=0; wait $$unit || units=$$?; cat .snakemake/unit_tests.log; exit $$(( workflow ? workflow : units ))
+	@mkdir -p .snakemake; $(BIN)/python -m pytest $(APART) > .snakemake/tests_apart.log 2>&1 & apart=$$!; \
+	workflow=0; $(BIN)/python -m pytest tests/workflow $(addprefix --ignore=,$(filter tests/workflow/%,$(APART))) || workflow=$$?; \
+	others=0; wait $$apart || others=$$?; cat .snakemake/tests_apart.log; exit $$(( workflow ? workflow : others ))
 endif
 
 lint: $(LINT_READY)
