@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests/workflow/tiny.yaml"
+SAID = ".snakemake/said.txt"  # what the run of `finished` printed
 GPU_TOKENS = ["--resources", f"gpu={os.cpu_count()}"]  # as `make demo` does on a machine without a graphics card
 # importing Snakemake is half of a dry run: done once, and each dry run is a fork of that process
 FORKS = get_context("forkserver")

@@ -1,32 +1,23 @@
-"""The embedded default at full size, once: real galaxies, real numbers."""
+"""The embedded default at full size, where `make demo` has run: real galaxies, real numbers."""
 
 import csv
 import json
 
 import pytest
-
-pytestmark = pytest.mark.slow
+from clones import ROOT, Clone
 
 
 @pytest.fixture(scope="module")
-def default(tmp_path_factory):
-    from clones import ROOT, clone_of
-
-    clone = clone_of(ROOT, tmp_path_factory.mktemp("default"))
-    done = clone.snakemake("--cores", "2", config=None)
-    return clone, done.stdout
-
-
-def test_ends_with_headlines_and_report(default):
-    clone, output = default
-    end = output[output.index("sigma_MAD [dex]") :]
-    assert f"Report: {clone.path / 'results' / 'report.html'}" in end
-    assert (clone.path / "results" / "report.html").stat().st_size > 1e6
+def default():
+    """The results in this checkout."""
+    clone = Clone(ROOT)
+    if not (ROOT / "results" / "report.html").is_file() or clone.planned(config=None):
+        pytest.skip("make demo has not run here, or not this code")
+    return clone
 
 
 def test_network_beats_its_baselines_on_held_out_galaxies(default):
-    clone, _ = default
-    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open()) if row["sample"] == "gst10k"}
+    rows = {row["modality"]: row for row in csv.DictReader((default.path / "results" / "headlines.csv").open()) if row["sample"] == "gst10k"}
     assert set(rows) == {"Mopt", "MoptMir", "MoptMirZspec"}
     for row in rows.values():
         scatter = float(row["sigma_MAD [dex]"].split()[0])
@@ -39,18 +30,16 @@ def test_network_beats_its_baselines_on_held_out_galaxies(default):
 
 def test_images_of_the_simulated_sky_are_shown(default):
     """No score of the image network is promised: 600 steps are too few. Photometry comes within a third of what the equations allow."""
-    clone, _ = default
-    rows = {row["modality"]: row for row in csv.DictReader((clone.path / "results" / "headlines.csv").open()) if row["sample"] == "mock"}
+    rows = {row["modality"]: row for row in csv.DictReader((default.path / "results" / "headlines.csv").open()) if row["sample"] == "mock"}
     assert set(rows) == {"Mopt", "Morph", "Iopt"}
-    ideal = {row["columns"]: row for row in csv.DictReader((clone.path / "results" / "mock" / "truth" / "information.csv").open())}
+    ideal = {row["columns"]: row for row in csv.DictReader((default.path / "results" / "mock" / "truth" / "information.csv").open())}
     assert float(rows["Mopt"]["sigma_MAD [dex]"].split()[0]) <= 1.33 * float(ideal["ugriz"]["sigma_mad"])
     for name in ("images/optical.svg", "contrastive/Iopt/saliency.svg", "causality/Iopt/independence.svg"):
-        assert (clone.path / "results" / "mock" / name).stat().st_size > 1e4
+        assert (default.path / "results" / "mock" / name).stat().st_size > 1e4
 
 
 def test_deprojection_is_as_good_as_the_readme_says(default):
-    clone, _ = default
-    errors = json.loads((clone.path / "results" / "deprojection" / "errors.json").read_text())["methods"]
+    errors = json.loads((default.path / "results" / "deprojection" / "errors.json").read_text())["methods"]
     goals = {"committed weights": (2e-4, 2.5e-3, 6e-3), "direct": (5e-6, 1e-3, 2.5e-3), "surrogate, trained in this run": (2e-3, 3e-2, 0.2)}
     for method, limits in goals.items():
         found = errors[method]["surface_density"]
@@ -63,14 +52,12 @@ def test_deprojection_is_as_good_as_the_readme_says(default):
 
 def test_black_hole_of_the_simulation_is_found(default):
     """The truth lies in the 99.7 % interval of the model that it was made of; a fit that has not converged says so, everywhere."""
-    clone, output = default
-    rows = {row["mass model"]: row for row in csv.DictReader((clone.path / "results" / "black_holes.csv").open())}
+    rows = {row["mass model"]: row for row in csv.DictReader((default.path / "results" / "black_holes.csv").open())}
     assert set(rows) == {"nuker", "mge", "mge_without_innermost"}
     low, high = map(float, rows["nuker"]["99.7 %"].split(" - "))
     assert low < float(rows["nuker"]["truth"]) < high
-    assert output.index("log10 M_BH [M_sun]") < output.index("Report:")
     for model, row in rows.items():
-        summary = json.loads((clone.path / "results" / "ngc4697_mock" / "fit" / model / "summary.json").read_text())
+        summary = json.loads((default.path / "results" / "ngc4697_mock" / "fit" / model / "summary.json").read_text())
         assert row["converged"] == ("yes" if summary["converged"] else "NO")
         assert summary["converged"] == (summary["r_hat"] < 1.01 and summary["ess"] >= 1000)
         # noise as declared: a scatter of 0.005, four of it; and 0.01 for visibilities that the kernel weighs unequally
@@ -79,11 +66,5 @@ def test_black_hole_of_the_simulation_is_found(default):
 
 def test_an_optical_nucleus_biases_the_black_hole_as_in_the_paper(default):
     """Light of the nucleus taken for stars: too light a black hole; the innermost Gaussian left out with the stars behind it: too heavy a one."""
-    clone, _ = default
-    rows = {row["mass model"]: float(row["log10 M_BH [M_sun]"]) for row in csv.DictReader((clone.path / "results" / "black_holes.csv").open())}
+    rows = {row["mass model"]: float(row["log10 M_BH [M_sun]"]) for row in csv.DictReader((default.path / "results" / "black_holes.csv").open())}
     assert rows["mge"] < rows["nuker"] < rows["mge_without_innermost"]
-
-
-def test_second_run_does_nothing(default):
-    clone, _ = default
-    assert clone.planned(config=None) == set()

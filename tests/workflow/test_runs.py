@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from clones import TINY, kill_group
+from clones import SAID, TINY, kill_group
 
 PUBLIC = [
     "catalogue/galaxies.parquet",
@@ -37,6 +37,12 @@ def test_public_files_exist(finished):
         assert (finished.path / "results" / "mock" / name).is_file()
     for name in PUBLIC_OF_A_GALAXY:
         assert (finished.path / "results" / "ngc4697_mock" / name).is_file()
+
+
+def test_a_run_ends_with_its_tables_and_where_the_report_is(finished):
+    said = (finished.path / SAID).read_text()
+    end = said[said.index("sigma_MAD [dex]") :]
+    assert end.index("log10 M_BH [M_sun]") < end.index(f"Report: {finished.path / 'results' / 'report.html'}")
 
 
 def test_a_fit_is_a_likelihood_for_others(finished):
