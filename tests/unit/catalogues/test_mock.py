@@ -51,6 +51,17 @@ def test_only_wise_has_missing_values_and_each_has_a_limit(built):
         assert not (frame[f"mag_{band}"] > mock._WISE_LIMIT[int(band[1]) - 1] + 1).any()
 
 
+def test_a_measurement_without_its_noise_is_what_it_is_said_to_measure():
+    measured = {name: one.measures for name, one in mock.sky.variables.items() if one.measures}
+    assert measured.keys() >= {"petro_mag", "r50", "measured_sersic_n", "measured_axis_ratio", "ssfr"}
+    noise = mock.sky.noise(50, [1])
+    silent = {name: np.zeros_like(noise[name]) for name in (*measured, "sfr") if name in noise}
+    values, drawn = mock.sky.table(mock.sky.evaluate(noise | silent, SETTINGS)), mock.sky.graph(SETTINGS)
+    for name in measured:
+        for column in mock.sky.variables[name].columns:
+            np.testing.assert_allclose(values[column], values[drawn.nodes[column]["measures"]], atol=1e-12)
+
+
 def test_the_same_seed_gives_the_same_galaxies_and_another_gives_others(built):
     again, other = simulation.build(OPTIONS)[0], simulation.build(OPTIONS | {"seed": 6})[0]
     assert built[0].equals(again)

@@ -7,7 +7,7 @@ from matplotlib.patches import FancyArrowPatch
 from galmass.figures import style
 
 _TITLES = {"pc": "PC", "ges": "GES", "fci": "FCI"}
-_GAP = 0.13  # between a variable and the end of an edge
+_WIDTH = 5.2  # of a panel [inch]
 
 
 def places(tiers) -> dict[str, np.ndarray]:
@@ -21,7 +21,9 @@ def places(tiers) -> dict[str, np.ndarray]:
 
 def side_by_side(contents, sample: str) -> Figure:
     """One panel a method."""
-    drawn = style.figure(4.6 * len(contents), 4.4)
+    x, y = np.array(list(places(contents[0]["tiers"]).values())).T
+    shape = (np.ptp(y) + 1.6) / (np.ptp(x) + 1.0)  # as `_draw` frames them
+    drawn = style.figure(_WIDTH * len(contents), _WIDTH * shape + 0.8)
     for axis, content in zip(drawn.subplots(1, len(contents), squeeze=False)[0], contents, strict=True):
         _draw(axis, content)
         axis.set_title(f"{_TITLES[content['method']]}, {content['table']['complete']} galaxies, {content['replicates']} replicates")
