@@ -233,6 +233,14 @@ def test_addition_runs_what_is_new_and_the_tables_of_all(finished, tmp_path, nam
     assert [rule for rule, job in jobs if rule not in TABLES and wildcard not in job] == []
 
 
+def test_other_weights_rerun_only_what_uses_them(copy):
+    weights = copy.path / "resources" / "nuker.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    assert copy.planned() == ERRORS | VELOCITY | FROM_FIT
+    fits = re.findall(r"fit/(\w+)/setup.json", copy.snakemake("-n", "--until", "fit_visibilities").stdout)
+    assert set(fits) == {"nuker"}
+
+
 def test_lock_reruns_nothing(copy):
     """Which packages there are is the user's matter; with `--sdm conda` a pin reruns the rules of its environment."""
     copy.replace("requirements.lock", "tqdm==", "tqdm>=")

@@ -333,6 +333,11 @@ def deprojection_method(wildcards):
     return {key: config["deprojection"][key] for key in ("method", "extrapolate")}
 
 
+def network_input(wildcards):
+    """Weights of the network of a mass model that deprojects by it; nothing for the others. Larger inputs start first: its fit is the longest."""
+    return COMMITTED if deprojection_method(wildcards).get("method") == "surrogate" else []
+
+
 def truth(wildcards):
     """Truth of a simulation; nothing for a real galaxy."""
     if config["galaxies"][wildcards.galaxy]["observation"]["kind"] != "simulation":

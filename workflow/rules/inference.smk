@@ -5,7 +5,7 @@ rule fit_visibilities:
     input:
         grid=ancient("results/{galaxy}/visibilities/grid.zarr"),
         notes="results/{galaxy}/visibilities/grid.json",
-        committed=COMMITTED,
+        weights=network_input,
         table=optical_input,
     output:
         posterior="results/{galaxy}/fit/{mass_model}/posterior.nc",
@@ -39,7 +39,7 @@ rule check_fit:
     input:
         grid=ancient("results/{galaxy}/visibilities/grid.zarr"),
         notes="results/{galaxy}/visibilities/grid.json",
-        committed=COMMITTED,
+        weights=network_input,
         table=optical_input,
         posterior="results/{galaxy}/fit/{mass_model}/posterior.nc",
         setup="results/{galaxy}/fit/{mass_model}/setup.json",

@@ -11,7 +11,7 @@ with logs.recording(snakemake.log[0]):
     devices.use_threads(snakemake.threads)
     digests = stores.read_json(snakemake.input.notes)["sha256"]
     setup = {"galaxy": p.galaxy, "fitting": p.fitting, "mass_model": wildcards.mass_model, "deprojection": p.deprojection}
-    setup |= {"grid": snakemake.input.grid, "weights": snakemake.input.committed, "mge_table": p.mge_table}
+    setup |= {"grid": snakemake.input.grid, "weights": snakemake.input.weights or None, "mge_table": p.mge_table}
     gridded = gridding.read(snakemake.input.grid, digests)
     posterior = assembly.assemble(setup, gridded, devices.best_device())
     origin = {"code": p.code, "data": digests, **setup}
