@@ -141,15 +141,16 @@ def test_modalities_without_common_galaxies_are_not_scored(embeddings, metrics):
 
 
 def test_headline(metrics):
-    def local(query, distance, **changed):
-        return {"class": "all", "condition": "mass_mean", "query": query, "correlation_distance": distance, "correlation_mean": -0.123} | changed
+    def local(query, p_value, r, **changed):
+        return {"class": "all", "condition": "mass_mean", "query": query, "p_value_holm": p_value, "block_correlation_mean": r} | changed
 
     tests = [
-        local("ebv", 0.2),
-        local("z", 0.4),
-        local("mag_k", None),  # not measured for enough galaxies
-        local("r50", 0.9, **{"class": "passive"}),
-        local("r90", 0.8, condition="z"),
+        local("ebv", 0.3, 0.99),
+        local("z", 0.011, -0.123),
+        local("g", 0.011, 0.1),
+        local("mag_k", None, None),  # not measured for enough galaxies
+        local("r50", 0.001, 0.9, **{"class": "passive"}),
+        local("r90", 0.001, 0.8, condition="z"),
     ]
     common = {"n": 41, "sigma_mad": {"value": 0.1, "interval": [0.05, 0.2]}, "crps": {"value": 0.3, "interval": [0.2, 0.4]}}
     got = evaluation.headline("gst10k", "Mopt", metrics, {"tests": tests}, common)
@@ -157,7 +158,9 @@ def test_headline(metrics):
     assert got["sigma_MAD on these [dex]"] == "0.1000 (0.0500 to 0.2000)"
     assert got["CRPS on these [dex]"] == "0.3000 (0.2000 to 0.4000)"
     assert (got["sample"], got["modality"], got["test galaxies"]) == ("gst10k", "Mopt", N)
-    assert got["most related to the mass beyond the estimate"] == "z (mean local r -0.12)"
+    assert got["most related to the mass beyond the estimate"] == "z (r -0.12, p 0.011)"
+    none = evaluation.headline("gst10k", "Mopt", metrics, {"tests": tests[:1]}, common)
+    assert none["most related to the mass beyond the estimate"] == "nothing found; next to it ebv (r +0.99, p 0.3)"
     sigma = metrics["network"]["sigma_mad"]
     assert got["sigma_MAD [dex]"] == f"{sigma['value']:.4f} ({sigma['interval'][0]:.4f} to {sigma['interval'][1]:.4f})"
     assert got["boosting"] == f"{2 * sigma['value']:.4f}"

@@ -7,6 +7,7 @@ import numpy as np
 from galmass.contrastive.metrics import bootstrap_interval, ks_distance, ks_interval, outlier_fraction, point_metrics, sigma_mad
 from galmass.errors import InputError
 
+LEVEL = 0.05  # of an adjusted p-value below which a relation is found
 _STATISTICS = {"bias": lambda d: d.mean(-1), "sigma_mad": sigma_mad, "eta": outlier_fraction}
 
 
@@ -124,14 +125,14 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping, commo
     metrics : mapping
         As `evaluate` gives it.
     tests : mapping
-        Summary of the local tests; of those given the network's estimate, the variable that stands out most from
-        its permutations is named.
+        Summary of the local tests; of those given the network's estimate, the variable with the smallest p-value, of several the one
+        with the largest correlation within blocks, is named.
     common : mapping
         Of this modality, as `common_scores` gives it.
     """
     baselines = metrics["baselines"]
-    given = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "mass_mean" and t["correlation_distance"] is not None]
-    strongest = max(given, key=lambda t: t["correlation_distance"], default=None)
+    given = [t for t in tests["tests"] if t["class"] == "all" and t["condition"] == "mass_mean" and t["p_value_holm"] is not None]
+    strongest = min(given, key=lambda t: (t["p_value_holm"], -abs(t["block_correlation_mean"])), default=None)
     return {
         "sample": sample,
         "modality": modality,
@@ -151,4 +152,7 @@ def headline(sample: str, modality: str, metrics: Mapping, tests: Mapping, commo
 
 
 def _named(test: Mapping | None) -> str:
-    return f"{test['query']} (mean local r {test['correlation_mean']:+.2f})" if test else "not tested"
+    if test is None:
+        return "not tested"
+    told = f"{test['query']} (r {test['block_correlation_mean']:+.2f}, p {test['p_value_holm']:.2g})"
+    return told if test["p_value_holm"] < LEVEL else f"nothing found; next to it {told}"
