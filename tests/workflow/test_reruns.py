@@ -140,6 +140,7 @@ KEYS = {
     "graphs.alpha": (0.02, GRAPHS),
     "seeds.graphs": (9, GRAPHS),
     "information.training.width": (32, DENSITY),
+    "information.max_unshared": (0.03, DECOMPOSITION),
     "information.bootstrap": (60, DECOMPOSITION),
     "information.cross_check.limit_s": (30.0, {"cross_check_pid", "plot_information"}),
     "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),

@@ -254,6 +254,20 @@ class Transport:
         return min(pause, self.policy.longest_pause_s) * (1 + self.policy.jitter * self._jitter())
 
 
+def require_some(entries: Sequence[Mapping], keys: str) -> None:
+    """Raise `InputError` where an archive has none of several files: it has moved, and of the single files nothing is known.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        As `Transport.fetch_all` gives them.
+    keys : str
+        Where the configuration has the address of the archive.
+    """
+    if len(entries) > 1 and all("missing" in entry for entry in entries):
+        raise InputError(f"{entries[0]['missing']} ({keys}): none of {len(entries)} files is there")
+
+
 def over_http(timeout_s: float) -> Callable[[Request], Answer]:
     """Send requests over HTTP with one session a thread."""
     local = threading.local()

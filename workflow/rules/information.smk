@@ -66,7 +66,7 @@ rule decompose_information:
     params:
         inputs=lambda wildcards: inputs_of(tuple_entry(wildcards.tuple)),
         mass_range=config["contrastive"]["mass_range"],
-        options={key: config["information"][key] for key in ("bin_width", "prior", "bootstrap", "bins")},
+        options={key: config["information"][key] for key in ("bin_width", "max_unshared", "prior", "bootstrap", "bins")},
         truth=config["information"]["truth"],
         seed=config["seeds"]["information"],
         code=code("decompose_information"),

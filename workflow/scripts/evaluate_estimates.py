@@ -11,6 +11,7 @@ with logs.recording(snakemake.log[0]):
     test = table[table["split"] == "test"]
     metrics = evaluation.evaluate(test, baselines, np.random.default_rng(p.seed), p.bootstrap)
     notes = stores.table_metadata(snakemake.input.embeddings)
-    metrics |= {"seed": p.seed, "bootstrap": p.bootstrap, "left_out": notes["left_out"], "recalibration": notes["recalibration"]["method"]}
+    metrics |= {"seed": p.seed, "bootstrap": p.bootstrap, "recalibration": notes["recalibration"]["method"]}
+    metrics |= {key: notes[key] for key in ("left_out", "limits")}
     stores.write_json(snakemake.output.metrics, metrics)
     stores.write_csv(snakemake.output.scores, evaluation.rows(metrics))

@@ -15,8 +15,8 @@ with logs.recording(snakemake.log[0]):
     cutouts = open_stores(model.modality, snakemake.params.stores)
     frame, excluded = exclusions.without_excluded(frame, snakemake.input.exclusions)
     keep, left_out = usable(frame, model.modality, model.edges, cutouts)
-    left_out |= excluded
-    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}")
+    left_out, limits = left_out | excluded, model.modality.limits(frame[keep])
+    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}, limits in place of magnitudes: {limits or 'none'}")
     frame = frame[keep].reset_index(drop=True)
     latent, density = model.predict(frame, cutouts)
     table, density, notes = embeddings.embed(
@@ -26,4 +26,5 @@ with logs.recording(snakemake.log[0]):
     bins, per_bin = ("galaxy", "bin"), stores.Column("", "probability of each mass bin, uniform inside a bin")
     arrays = {"density": (density, bins, per_bin), "edges": (model.edges, ("edge",), stores.Column("dex(solMass)", "edges of the mass bins"))}
     stores.write_arrays(snakemake.output.density, arrays, {"recalibration": notes})
-    stores.write_table(snakemake.output.embeddings, table, embeddings.columns(latent.shape[1]), {"left_out": left_out, "recalibration": notes})
+    metadata = {"left_out": left_out, "limits": limits, "recalibration": notes}
+    stores.write_table(snakemake.output.embeddings, table, embeddings.columns(latent.shape[1]), metadata)

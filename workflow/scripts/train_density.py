@@ -17,13 +17,14 @@ with logs.recording(snakemake.log[0]):
     cutouts = open_stores(modality, p.stores)
     frame, excluded = exclusions.without_excluded(frame, snakemake.input.exclusions)
     keep, left_out = usable(frame, modality, edges, cutouts)
-    left_out |= excluded
-    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}")
+    left_out, limits = left_out | excluded, modality.limits(frame[keep])
+    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}, limits in place of magnitudes: {limits or 'none'}")
     frame = frame[keep].reset_index(drop=True)
     found, notes = density.cross_fitted(frame, modality, edges, p.options, p.plan, p.seed, p.scratch, p.code, cutouts)
     for row in notes["members"]:
         print(f"fold {row['fold']}, member {row['member']}: validation {row['validation_cross_entropy']:.4f} nat at step {row['best_step']}")
     digests = stores.write_arrays(snakemake.output.density, density.labelled(frame, found), {"modality": modality.name})
-    notes |= {"modality": modality.to_dict(), "plan": dict(p.plan), "options": dict(p.options), "seed": p.seed, "left_out": left_out, "sha256": digests}
+    notes |= {"modality": modality.to_dict(), "plan": dict(p.plan), "options": dict(p.options), "seed": p.seed}
+    notes |= {"left_out": left_out, "limits": limits, "sha256": digests}
     stores.write_json(snakemake.output.notes, notes)
     shutil.rmtree(p.scratch)

@@ -18,14 +18,14 @@ with logs.recording(snakemake.log[0]):
     cutouts = open_stores(modality, p.stores)
     frame, excluded = exclusions.without_excluded(frame, snakemake.input.exclusions)
     keep, left_out = usable(frame, modality, edges, cutouts)
-    left_out |= excluded
-    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}")
+    left_out, limits = left_out | excluded, modality.limits(frame[keep])
+    print(f"{keep.sum()} galaxies, left out: {left_out or 'none'}, limits in place of magnitudes: {limits or 'none'}")
     frame = frame[keep]
     train, validation = (frame[frame["split"] == name] for name in ("train", "validation"))
     if not len(train) or not len(validation):
         raise InputError(f"{snakemake.input.galaxies}: {len(train)} training and {len(validation)} validation galaxies are left; both are needed")
     model, history = training.train(train, validation, modality, edges, p.options, p.seed, p.scratch, p.code, cutouts, snakemake.resources.devices)
-    model.notes["left_out"] = left_out
+    model.notes |= {"left_out": left_out, "limits": limits}
     print(f"best validation cross-entropy {model.notes['validation_cross_entropy']:.4f} nat at step {model.notes['best_step']}")
     stores.write_csv(snakemake.output.history, history)
     models.save(snakemake.output.model, model)

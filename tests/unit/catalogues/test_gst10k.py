@@ -209,19 +209,19 @@ def test_limits_of_the_cuts_are_inside(raw):
 
 @pytest.mark.parametrize(("n", "counts"), [(1000, (550, 150, 300)), (9775, (5376, 1466, 2933)), (7, (4, 1, 2)), (1, (1, 0, 0)), (0, (0, 0, 0))])
 def test_split_fractions_are_exact_and_rounded(n, counts):
-    names = gst10k.split(n, OPTIONS["split"], np.random.default_rng(0))
+    names = selection.split(n, OPTIONS["split"], np.random.default_rng(0))
     assert tuple(np.sum(names == s) for s in ("train", "validation", "test")) == counts
 
 
 def test_split_depends_on_the_seed_alone():
-    first, again, other = (gst10k.split(500, OPTIONS["split"], np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (selection.split(500, OPTIONS["split"], np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_split_is_blind_to_the_order_of_galaxies():
     """Mean rank of each part: n / 2 with a standard error of n / sqrt(12 n_part) < 0.012 n; five of those."""
-    names, n = gst10k.split(4000, OPTIONS["split"], np.random.default_rng(3)), 4000
+    names, n = selection.split(4000, OPTIONS["split"], np.random.default_rng(3)), 4000
     for part in SPLITS:
         assert np.flatnonzero(names == part).mean() == pytest.approx(n / 2, abs=0.06 * n)
 

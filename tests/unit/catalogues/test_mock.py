@@ -10,7 +10,8 @@ from scipy.optimize import brentq
 from scipy.stats import kstest
 
 from galmass.catalogues import mock, simulation, spectra
-from galmass.catalogues.schema import CLASSES, columns_of
+from galmass.catalogues.schema import CLASSES, LIMIT_SIGNAL_TO_NOISE, columns_of
+from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
 from galmass.stores import Column
 
@@ -49,6 +50,17 @@ def test_only_wise_has_missing_values_and_each_has_a_limit(built):
     for band in ("w1", "w2", "w3"):
         assert (frame[f"mag_{band}"].isna() == frame[f"mag_{band}_limit"].notna()).all()
         assert not (frame[f"mag_{band}"] > mock._WISE_LIMIT[int(band[1]) - 1] + 1).any()
+
+
+def test_a_limit_stands_for_two_standard_deviations_and_leaves_no_galaxy_out(built):
+    frame = built[0]
+    limit = frame["mag_w3_limit"].max()
+    assert frame["mag_w3"].max() < limit
+    # 1 mag for 2.5 log10(5 / 2): 0.5 % off
+    assert 5 * 10 ** (-0.4 * (limit - mock._WISE_LIMIT[2])) == pytest.approx(LIMIT_SIGNAL_TO_NOISE, rel=0.01)
+    wise = Modality("Wise", ("mag_w1", "mag_w2", "mag_w3"), ("mag_w1_err", "mag_w2_err"), {"ebv": "linear"})
+    assert wise.complete(frame).all()
+    assert wise.limits(frame)["mag_w3"] == frame["mag_w3"].isna().sum()
 
 
 def test_a_measurement_without_its_noise_is_what_it_is_said_to_measure():

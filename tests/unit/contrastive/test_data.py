@@ -117,6 +117,17 @@ def test_usable_counts_what_is_left_out(catalogue, modality, edges):
     assert left_out == {"mag_g not measured": 2, "z not measured": 1, "mass outside 8 to 12 dex": 3}
 
 
+def test_galaxies_with_limits_are_usable(catalogue, modality, edges):
+    frame = catalogue(30, 0).assign(mag_g_limit=np.nan)
+    frame.loc[[1, 2], "mag_g"] = np.nan
+    frame.loc[1, "mag_g_limit"] = 21.0
+    keep, left_out = usable(frame, modality, edges)
+    assert np.flatnonzero(~keep).tolist() == [2]
+    assert left_out == {"mag_g not measured": 1}
+    data = galaxies(frame[keep], modality, Standardisation.fit(*modality.arrays(frame[keep]), modality), edges)
+    assert torch.isfinite(data.values).all()
+
+
 def test_usable_of_a_clean_catalogue(catalogue, modality, edges):
     keep, left_out = usable(catalogue(30, 0), modality, edges)
     assert keep.all()

@@ -61,6 +61,45 @@ def test_complete_masks_what_is_not_measured(frame, modality):
     assert np.flatnonzero(~modality.complete(frame)).tolist() == [3, 5]
 
 
+def with_limits(frame):
+    """Galaxies 3 and 5 have a limit in r and no magnitude, 7 has neither."""
+    frame = frame.rename(columns={"err_r": "mag_r_err"}).assign(mag_r_limit=np.nan)
+    frame.loc[[3, 5, 7], ["mag_r", "mag_r_err"]] = np.nan
+    frame.loc[[3, 5], "mag_r_limit"] = [21.5, 22.0]
+    return frame, Modality("M", ("mag_g", "mag_r"), ("mag_r_err",), {"z": "log"})
+
+
+def test_what_was_not_detected_is_given_as_its_limit(frame):
+    frame, modality = with_limits(frame)
+    assert np.flatnonzero(~modality.complete(frame)).tolist() == [7]
+    assert modality.limits(frame) == {"mag_r": 2}
+    values, context = modality.arrays(frame.drop(index=7))
+    assert values[[3, 5], 1].tolist() == [21.5, 22.0]
+    # the error of a magnitude is 1.0857 over the signal-to-noise, 2
+    np.testing.assert_allclose(np.exp(context[[3, 5], 0]), 1.0857 / 2, rtol=1e-4)
+    detected = [0, 1, 2, 4, 6]
+    np.testing.assert_array_equal(values[detected], frame.loc[detected, ["mag_g", "mag_r"]])
+    np.testing.assert_array_equal(context[detected, 0], np.log(frame.loc[detected, "mag_r_err"]))
+
+
+def test_a_limit_is_given_without_an_error_and_as_a_scalar_too(frame):
+    frame, _ = with_limits(frame)
+    for modality in (Modality("M", ("mag_g", "mag_r"), (), {}), Modality("M", ("mag_g",), (), {"mag_r": "linear"})):
+        assert np.hstack(modality.arrays(frame.drop(index=7)))[[3, 5], 1].tolist() == [21.5, 22.0]
+        assert modality.limits(frame) == {"mag_r": 2}
+
+
+def test_limits_of_other_columns_and_of_what_was_detected_are_not_given(frame, modality):
+    frame = frame.assign(mag_r_limit=25.0, mag_i_limit=25.0)
+    np.testing.assert_array_equal(modality.arrays(frame)[0], frame[["mag_g", "mag_r"]])
+    assert modality.limits(frame) == {}
+
+
+def test_the_error_without_its_magnitude_is_not_made_up(frame):
+    frame, _ = with_limits(frame)
+    assert np.flatnonzero(~Modality("M", ("mag_g",), ("mag_r_err",), {}).complete(frame)).tolist() == [3, 5, 7]
+
+
 def test_whitening_gives_identity_covariance_on_training_rows(catalogue, modality):
     raw = modality.arrays(catalogue(2000, 1))
     values, context = Standardisation.fit(*raw, modality).apply(*raw)

@@ -106,6 +106,17 @@ def test_frames_that_the_archive_does_not_have_are_counted(server, tmp_path):
     assert "frame-u-000094-1-0300.fits.bz2 is not there any more (status 404" in notes["missing"][0]
 
 
+def test_an_archive_that_has_moved_is_no_archive_without_frames(server, tmp_path):
+    _, transport = serving(server, lambda r: Response("gone", 404))
+    said = r"frame-u-000094-1-0300\.fits\.bz2 is not there .*\(archives\.sas\.address, or .*archives\.mirror\): none of 15 files"
+    with pytest.raises(InputError, match=said):
+        archives.download_frames(USED, tmp_path, transport)
+    assert Manifest(tmp_path / "manifest.jsonl").entries() == []
+    asked, transport = serving(server)
+    assert archives.download_frames(USED, tmp_path, transport)["frames"] == 15
+    assert len(asked) == 15
+
+
 def test_a_download_killed_at_half_goes_on(server, tmp_path):
     count = []
 

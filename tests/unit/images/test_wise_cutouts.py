@@ -145,6 +145,24 @@ def test_galaxies_without_an_image_and_at_the_edge(player, tmp_path):
     assert (inverse_variance[mask == 1] == 0).all()
 
 
+def test_a_service_that_has_moved_is_no_survey_without_images(player, tmp_path):
+    player.answer = lambda *place: Response("gone", 404)
+    with pytest.raises(InputError, match=r"/cutout_fits is not there any more \(status 404.*\(archives\.unwise\.address\): none of 4 files is there"):
+        player.download(tmp_path)
+    assert not list(tmp_path.glob("piece.*.npz"))
+    assert Manifest(tmp_path / "manifest.jsonl").entries() == []
+    player.answer = packed
+    table = wise_cutouts.assemble(CATALOGUE, player.download(tmp_path), tmp_path / "images.zarr", OPTIONS)
+    assert (table["reason"] == "").all()
+
+
+def test_a_single_galaxy_may_have_no_image(player, tmp_path):
+    player.answer = lambda *place: Response("no coverage", 404)
+    one = CATALOGUE.iloc[:1]
+    table = wise_cutouts.assemble(one, player.download(tmp_path, one), tmp_path / "images.zarr", OPTIONS)
+    assert table["reason"].tolist() == ["no image"]
+
+
 def test_the_coadd_that_holds_the_stamp_is_taken():
     half = 1024 * 2.75 / 3600
     ra, dec = 10.2, 0.25 + half - 3 * 2.75 / 3600

@@ -16,8 +16,8 @@ from astropy.table import Table
 from galmass.catalogues import photometry
 from galmass.catalogues.classes import galaxy_class
 from galmass.catalogues.masses import RESPONSES, MassEstimator, Photometry
-from galmass.catalogues.schema import BANDS, NIR_BANDS, SPLITS, columns_of
-from galmass.catalogues.selection import choose, designation
+from galmass.catalogues.schema import BANDS, NIR_BANDS, columns_of
+from galmass.catalogues.selection import choose, designation, split
 from galmass.errors import InputError
 from galmass.stores import digest
 
@@ -156,13 +156,6 @@ def _with_nuv(optical: Photometry, frame: pd.DataFrame) -> Photometry:
     column = RESPONSES.index("galex_NUV")
     flux[there, column], inverse_variance[there, column] = nuv[there], 1 / sigma[there] ** 2
     return Photometry(flux, inverse_variance)
-
-
-def split(n: int, fractions: Mapping[str, float], generator: np.random.Generator) -> np.ndarray:
-    """Random split (n,) of str with exact fractions (rounded; the test split takes the rest)."""
-    n_train, n_validation = round(n * fractions["train"]), round(n * fractions["validation"])
-    names = np.repeat(np.array(SPLITS), [n_train, n_validation, n - n_train - n_validation])
-    return generator.permutation(names)
 
 
 def _mass_notes(options: Mapping) -> str:

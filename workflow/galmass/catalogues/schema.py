@@ -9,6 +9,8 @@ WISE_BANDS = ("w1", "w2", "w3")
 CLASSES = ("star-forming", "passive", "other")
 SPLITS = ("train", "validation", "test")
 WORDS = ("galaxy_id", "galaxy_class", "split")  # columns that hold no number
+# AllWISE takes what is measured below 2 for undetected; its limit is two standard deviations above the flux, or above zero: 2 to 4 of them
+LIMIT_SIGNAL_TO_NOISE = 2.0
 ANSWERS = ("log_mass", "log_mass_err", "log_mass_p16", "log_mass_p84")  # columns that no network may see
 
 
@@ -51,7 +53,7 @@ ULTRAVIOLET = {
 WISE = {
     **_per_band("mag", "mag", "WISE {band} magnitude (Vega, AllWISE profile fit); NaN = not detected", WISE_BANDS),
     **{f"mag_{b}_err": Column("mag", f"standard error of mag_{b}") for b in ("w1", "w2")},
-    **{f"mag_{b}_limit": Column("mag", f"95 % limit in {b}: the magnitude is fainter than this; NaN = detected") for b in WISE_BANDS},
+    **{f"mag_{b}_limit": Column("mag", f"95 % limit in {b}, at a signal-to-noise of about 2: the magnitude is fainter; NaN = detected") for b in WISE_BANDS},
 }
 FLUXES = _per_band("petro_flux", "nmgy", "SDSS {band} Petrosian flux, not corrected for extinction")
 MORPHOLOGY = {

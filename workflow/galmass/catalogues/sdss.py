@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from galmass.catalogues import gst10k, nyu_vagc, photometry, wise
+from galmass.catalogues import nyu_vagc, photometry, wise
 from galmass.catalogues.main_sample import measured
 from galmass.catalogues.schema import BANDS, columns_of
+from galmass.catalogues.selection import split
 from galmass.errors import InputError
 
 NEW_EXTINCTION = 13  # the data release that changed the coefficients
@@ -61,7 +62,7 @@ def build(raw: pd.DataFrame, selected: pd.DataFrame, matches: pd.DataFrame, vagc
     frame = pd.concat([frame, indices], axis=1)
     frame["ebv"] = reddening(raw.iloc[rows][[f"extinction_{b}" for b in BANDS]].to_numpy(float), options["query"]["release"])
     frame["galaxy_class"] = galaxy_class(frame["ssfr"], options["classes"])
-    frame["split"] = gst10k.split(len(frame), options["split"], np.random.default_rng([options["seed"], 1]))  # not the numbers that chose the galaxies
+    frame["split"] = split(len(frame), options["split"], np.random.default_rng([options["seed"], 1]))  # not the numbers that chose the galaxies
     notes = {"mass": _mass_notes(options["query"]["release"]), "wise": counts, "wise_bands": wise.limits_and_detections(frame)}
     return frame[list(columns_of("sdss_mgs"))], notes | {"without Sersic fit": unmatched}
 

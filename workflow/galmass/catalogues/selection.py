@@ -1,10 +1,11 @@
-"""What catalogues have in common: names from positions, and which galaxies survive the cuts."""
+"""What catalogues have in common: names from positions, which galaxies survive the cuts, and the split."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from galmass.catalogues.schema import SPLITS
 from galmass.errors import InputError
 
 
@@ -44,3 +45,10 @@ def choose(cuts: Mapping[str, np.ndarray], max_galaxies: int, generator: np.rand
         counts.append({"cut": f"random subset of {max_galaxies}", "removed": len(chosen) - max_galaxies, "left": max_galaxies})
         chosen = np.sort(generator.choice(chosen, max_galaxies, replace=False))
     return chosen, counts
+
+
+def split(n: int, fractions: Mapping[str, float], generator: np.random.Generator) -> np.ndarray:
+    """Random split (n,) of str with exact fractions (rounded; the test split takes the rest)."""
+    n_train, n_validation = round(n * fractions["train"]), round(n * fractions["validation"])
+    names = np.repeat(np.array(SPLITS), [n_train, n_validation, n - n_train - n_validation])
+    return generator.permutation(names)

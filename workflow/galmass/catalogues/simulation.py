@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from galmass.catalogues.mock import sky
-from galmass.catalogues.schema import CLASSES, SPLITS, columns_of
+from galmass.catalogues.schema import CLASSES, columns_of
+from galmass.catalogues.selection import split
 from galmass.errors import InputError
 from galmass.stores import Column
 
@@ -59,7 +60,7 @@ def build(options: Mapping) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     table = sky.table(values)
     truth = pd.DataFrame({"galaxy_id": identifiers(n)} | {name: table[name] for name in truth_columns() if name != "galaxy_id"})
     frame = table | {"galaxy_id": identifiers(n), "log_mass_err": np.zeros(n), "galaxy_class": np.array(CLASSES)[values["galaxy_class"].astype(int)]}
-    frame["split"] = _split(n, options["split"], np.random.default_rng([options["seed"], *b"split"]))
+    frame["split"] = split(n, options["split"], np.random.default_rng([options["seed"], *b"split"]))
     cuts = [{"cut": f"dereddened Petrosian r fainter than {options['flux_limit']} mag", "removed": drawn - n, "left": n}]
     return pd.DataFrame({name: frame[name] for name in columns_of("mock")}), truth, {"cuts": cuts, "mass": _MASS}
 
@@ -72,9 +73,3 @@ def truth_columns() -> dict[str, Column]:
     known = columns_of("mock")
     own = {name: label for name, label in sky.labels().items() if name not in known and name != "selected"}
     return {"galaxy_id": known["galaxy_id"], "log_mass": known["log_mass"], "z": known["z"], "position_angle": known["position_angle"]} | own
-
-
-def _split(n: int, fractions: Mapping[str, float], generator: np.random.Generator) -> np.ndarray:
-    """Random split (n,) of str with exact fractions, rounded; the test split takes the rest."""
-    n_train, n_validation = round(n * fractions["train"]), round(n * fractions["validation"])
-    return generator.permutation(np.repeat(np.array(SPLITS), [n_train, n_validation, n - n_train - n_validation]))

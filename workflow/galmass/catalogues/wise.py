@@ -55,7 +55,7 @@ def photometry(sources: pd.DataFrame) -> pd.DataFrame:
     """Magnitudes, errors and limits of the catalogue.
 
     Where a band did not detect the source, WISE writes the 95 % limit as its magnitude and no error: that becomes
-    ``mag_w1_limit`` and the magnitude NaN.
+    ``mag_w1_limit`` and the magnitude NaN. Networks are given it as a magnitude at `schema.LIMIT_SIGNAL_TO_NOISE`.
 
     Parameters
     ----------

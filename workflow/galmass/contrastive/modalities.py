@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from galmass.catalogues.schema import LIMIT_SIGNAL_TO_NOISE
 from galmass.errors import InputError
 
 CLIP = 8.0  # standard deviations; a galaxy further out tells the network no more than that it is far out
+LIMIT_ERROR = 2.5 / np.log(10) / LIMIT_SIGNAL_TO_NOISE  # mag, where the network is given a limit
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,30 @@ class Modality:
         """Side of the images that the network sees."""
         return self.images[0].n_pix
 
+    def limited(self, frame) -> dict[str, np.ndarray]:
+        """Of the columns with limits (``<column>_limit``), which galaxies (n_galaxy,) have a limit and no measurement."""
+        known = [name for name in (*self.values, *self.scalars) if f"{name}_limit" in frame]
+        return {name: ~np.isfinite(frame[name].to_numpy(float)) & np.isfinite(frame[f"{name}_limit"].to_numpy(float)) for name in known}
+
+    def limits(self, frame) -> dict[str, int]:
+        """How many galaxies are given a limit in place of a measurement, by column."""
+        return {name: int(limited.sum()) for name, limited in self.limited(frame).items() if limited.any()}
+
+    def inputs(self, frame) -> dict[str, np.ndarray]:
+        """Every column (n_galaxy,) as the network is given it, NaN where there is nothing to give.
+
+        What was not detected is given as its limit, as if measured at the limit's signal-to-noise: its error, ``<column>_err``, is `LIMIT_ERROR`.
+        """
+        given = {name: frame[name].to_numpy(float) for name in self.columns}
+        for name, limited in self.limited(frame).items():
+            given[name] = np.where(limited, frame[f"{name}_limit"].to_numpy(float), given[name])
+            if f"{name}_err" in given:
+                given[f"{name}_err"] = np.where(limited, LIMIT_ERROR, given[f"{name}_err"])
+        return given
+
     def complete(self, frame) -> np.ndarray:
-        """Mask (n_galaxy,) of galaxies for which every column is measured."""
-        return np.isfinite(frame[list(self.columns)].to_numpy(float)).all(axis=1)
+        """Mask (n_galaxy,) of galaxies for which every column is measured, or has a limit."""
+        return np.isfinite(_side_by_side([*self.inputs(frame).values()], len(frame))).all(axis=1)
 
     def arrays(self, frame) -> tuple[np.ndarray, np.ndarray]:
         """Values (n_galaxy, n_value) and context (n_galaxy, n_error + n_scalar), before standardisation.
@@ -112,15 +135,21 @@ class Modality:
         missing = [name for name in self.columns if name not in frame]
         if missing:
             raise InputError(f"modality {self.name} needs the columns {', '.join(missing)}, which the catalogue does not have")
-        for name in self.columns:
-            if not np.isfinite(frame[name].to_numpy(float)).all():
+        given = self.inputs(frame)
+        for name, column in given.items():
+            if not np.isfinite(column).all():
                 raise InputError(f"modality {self.name}: column {name} holds NaN or infinity; leave those galaxies out first")
         logarithmic = [*self.errors, *(name for name, kind in self.scalars.items() if kind == "log")]
         for name in logarithmic:
-            if not (frame[name] > 0).all():
+            if not (given[name] > 0).all():
                 raise InputError(f"modality {self.name}: column {name} has values <= 0, but is seen as a logarithm")
-        context = [np.log(frame[name].to_numpy(float)) if name in logarithmic else frame[name].to_numpy(float) for name in (*self.errors, *self.scalars)]
-        return frame[list(self.values)].to_numpy(float), np.stack(context, axis=1) if context else np.empty((len(frame), 0))
+        context = [np.log(given[name]) if name in logarithmic else given[name] for name in (*self.errors, *self.scalars)]
+        return _side_by_side([given[name] for name in self.values], len(frame)), _side_by_side(context, len(frame))
+
+
+def _side_by_side(columns: list, n_galaxy: int) -> np.ndarray:
+    """Columns as one array (n_galaxy, n_column), also where there are none."""
+    return np.stack(columns, axis=1) if columns else np.empty((n_galaxy, 0))
 
 
 @dataclass(frozen=True)
@@ -201,8 +230,8 @@ def usable(frame, modality: Modality, edges, cutouts: Mapping | None = None) -> 
         The open stores of the modality's images, by name.
     """
     keep, counts = modality.complete(frame), {}
-    for name in modality.columns:
-        counts[f"{name} not measured"] = np.isfinite(frame[name].to_numpy(float))
+    for name, column in modality.inputs(frame).items():
+        counts[f"{name} not measured"] = np.isfinite(column)
     for images in modality.images:
         counts[f"no {images.store} image"] = np.isin(frame["galaxy_id"].astype(str).to_numpy(), opened(cutouts, images, modality).galaxy_id)
     counts[f"mass outside {edges[0]:g} to {edges[-1]:g} dex"] = bin_index(frame["log_mass"].to_numpy(float), edges) >= 0

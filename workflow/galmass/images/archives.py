@@ -7,7 +7,7 @@ import pandas as pd
 
 from galmass.images.frames import BANDS, file_name
 from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, ended_bzip2
-from galmass.transport import Transport
+from galmass.transport import Transport, require_some
 
 SAS = "https://data.sdss.org/sas"  # Science Archive Server
 FRAME_MEGABYTES = 3.3  # packed; 3.0 to 3.7 in the five bands of a field seen
@@ -38,6 +38,11 @@ def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Seq
     -------
     dict
         Frames, bytes, and what the archive does not have: the galaxies of those are counted when they are cut.
+
+    Raises
+    ------
+    InputError
+        When it has none of the frames: it has moved.
     """
     folder, root = Path(folder), transport.policy.address or SAS
     distinct = used.assign(rerun=used.get("rerun", 301))[["run", "camcol", "field", "rerun"]].drop_duplicates().sort_values(["run", "camcol", "field"])
@@ -50,6 +55,7 @@ def download_frames(used: pd.DataFrame, folder, transport: Transport, bands: Seq
         for band in bands
     ]
     entries = transport.fetch_all(files, Manifest(folder / "manifest.jsonl"), "download frames")
+    require_some(entries, "archives.sas.address, or a copy in archives.mirror")
     missing = [entry["missing"] for entry in entries if "missing" in entry]
     return {"frames": len(files) - len(missing), "bytes": sum(entry.get("bytes", 0) for entry in entries), "missing": missing}
 

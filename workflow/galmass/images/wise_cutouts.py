@@ -23,7 +23,7 @@ from galmass.errors import InputError
 from galmass.images import cutouts, store
 from galmass.integrity import MAGIC, Manifest, RemoteFile, Request, whole_gzip
 from galmass.stores import Column
-from galmass.transport import Transport
+from galmass.transport import Transport, require_some
 
 UNWISE = "https://unwise.me/cutout_fits"
 BANDS = {"w1": 1, "w2": 2, "w3": 3}
@@ -167,6 +167,11 @@ def download(catalogue: pd.DataFrame, folder, options: Mapping, transport: Trans
     -------
     list of Path
         The pieces in the order of the catalogue, as `assemble` takes them.
+
+    Raises
+    ------
+    InputError
+        When the service has no image of any galaxy of a piece: it has moved. No such piece is kept.
     """
     folder, pieces = Path(folder), []
     manifest = Manifest(folder / "manifest.jsonl")
@@ -192,6 +197,7 @@ def _bring_piece(galaxies: pd.DataFrame, piece: Path, options: Mapping, transpor
     places = list(galaxies[["ra", "dec"]].itertuples(index=False, name=None))
     files = [(remote_file(ra, dec, options, transport.policy.address), scratch / f"{i:04d}.tar.gz") for i, (ra, dec) in enumerate(places)]
     entries = transport.fetch_all(files, manifest, f"download {piece.stem}")
+    require_some(entries, "archives.unwise.address")
     nothing = np.zeros((len(options["bands"]), options["n_pix"], options["n_pix"]))
     stamps = [
         (nothing, nothing, nothing == 0) if "missing" in entry else read(path, ra, dec, options)

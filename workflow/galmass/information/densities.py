@@ -47,6 +47,34 @@ def check_plans(notes: Mapping[str, Mapping]) -> dict:
     return notes[first]["plan"]
 
 
+def check_shared(n_galaxy: Mapping[str, int], n_common: int, largest: float, called: str) -> None:
+    """Raise `InputError` where networks of a tuple were trained on different galaxies: what they tell then differs by these, too.
+
+    Parameters
+    ----------
+    n_galaxy : mapping of modality to int
+        Galaxies of which each has densities. Folds are those of the galaxy, so that networks with the same galaxies were trained on the same.
+    n_common : int
+        Galaxies that all have.
+    largest : float
+        Share of the galaxies of a modality that others may lack.
+    called : str
+        Name of the tuple.
+    """
+    if max(1 - n_common / n for n in n_galaxy.values()) > largest:
+        said = ", ".join(f"{name} {n}" for name, n in n_galaxy.items())
+        raise InputError(
+            f"tuple {called}: the networks of its modalities were not trained on the same galaxies ({said}; all have {n_common}), and information.max_unshared "
+            f"is {largest:g}; take the columns that are not measured out of the modalities (left_out beside the densities), or raise it"
+        )
+
+
+def left_out(galaxy_class, used) -> dict[str, dict[str, int]]:
+    """Of each class (n_galaxy,), ``of`` how many galaxies of the catalogue ``n`` are not `used`, bool (n_galaxy,)."""
+    galaxy_class, used = np.asarray(galaxy_class), np.asarray(used)
+    return {str(name): {"n": int(np.sum(~used[galaxy_class == name])), "of": int(np.sum(galaxy_class == name))} for name in np.unique(galaxy_class)}
+
+
 def common(tables: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
     """Rows of each table of densities whose galaxies are in all of them, in one order.
 

@@ -64,6 +64,9 @@ def table(summary: Mapping) -> list[dict]:
 def lines(summary: Mapping) -> Iterator[str]:
     """A decomposition in a few lines of a log."""
     yield f"{summary['tuple']}: {summary['n']} galaxies, {summary['n_left_out']} of the catalogue left out"
+    yield "left out by class: " + ", ".join(f"{name} {found['n']} of {found['of']}" for name, found in summary["left_out"].items())
+    for modality, found in summary["trained"].items():
+        yield f"{modality}: {found['n_galaxy']} galaxies, left out: {found['left_out'] or 'none'}, limits in place of magnitudes: {found['limits'] or 'none'}"
     yield f"{summary['folds']} folds, {summary['ensemble']} networks each"
     yield f"prior {summary['prior']['nats']:.3f} nat, {summary['prior']['excess']:.4f} above the entropy of the bins"
     for row in table(summary):
