@@ -1,12 +1,13 @@
 """Searches against graphs that are known, knowledge that they honour, and tables that they must refuse."""
 
 import json
+from itertools import combinations, product
 
 import networkx
 import numpy as np
 import pytest
 
-from galmass.causality import climbing, comparison, graph, stability, truths
+from galmass.causality import ancestral, climbing, comparison, graph, stability, truths
 from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments, normal_scores
@@ -147,6 +148,43 @@ def test_pattern_of_a_chain_has_no_arrows_and_of_a_collider_two():
     np.testing.assert_array_equal(m.pattern(collider), m.of_dag(collider))
 
 
+def members(skeleton) -> list[np.ndarray]:
+    """All directed acyclic graphs, bool (d, d), with some pairs joined."""
+    pairs = np.argwhere(np.triu(skeleton))
+    found = []
+    for turned in product((False, True), repeat=len(pairs)):
+        arrows = np.zeros_like(skeleton)
+        for (i, j), back in zip(pairs, turned, strict=True):
+            arrows[(j, i) if back else (i, j)] = True
+        if not np.linalg.matrix_power(arrows.astype(int), len(skeleton)).any():
+            found.append(arrows)
+    return found
+
+
+def test_arrows_that_follow_from_what_is_known_by_the_fourth_rule():
+    """a - b, a - c -> d -> b, a - d: b -> a would make a circle whichever way a - c points."""
+    marks = np.zeros((4, 4), np.int8)
+    for i, j in ((0, 1), (0, 2), (0, 3), (2, 3), (3, 1)):
+        marks[i, j] = marks[j, i] = m.TAIL
+    m.oriented(marks, 2, 3)
+    m.oriented(marks, 3, 1)
+    assert m.directed(m.closed(marks))[0, 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_arrow_stands_where_all_graphs_of_the_class_agree(seed):
+    """Patterns of random graphs of five variables with two required arrows, against the members of their classes one by one."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(5)
+    arrows = np.triu(rng.random((5, 5)) < 0.75, 1)[np.ix_(order, order)]
+    required = np.zeros((5, 5), bool)
+    for i, j in rng.permutation(np.argwhere(arrows))[:2]:
+        required[i, j] = True
+    pattern = m.pattern(arrows)
+    same = [one for one in members(arrows | arrows.T) if (m.pattern(one) == pattern).all() and not (required & ~one).any()]
+    np.testing.assert_array_equal(m.directed(m.imposed(pattern, np.zeros_like(required), required)), np.all(same, axis=0))
+
+
 def test_distance_counts_pairs():
     true, found = m.of_dag(ARROWS), m.of_dag(ARROWS)
     assert m.distance(found, true) == 0
@@ -167,17 +205,85 @@ def test_projection_on_what_is_observed():
     assert comparison.projected(drawn, ["x", "y", "z"], "seen")[1, 2] != m.NONE  # selection on a common effect joins them
 
 
+def independences(drawn, names):
+    """As a test that knows all of them."""
+    return lambda i, j, given=(): float(networkx.is_d_separator(drawn, {names[i]}, {names[j]}, {names[k] for k in given}))
+
+
+def random_truth(seed: int):
+    """A random graph of eight variables, the six that are observed, and tiers in their order."""
+    rng = np.random.default_rng(seed)
+    drawn = networkx.DiGraph([(f"x{i}", f"x{j}") for i, j in combinations(range(8), 2) if rng.random() < 0.35])
+    drawn.add_nodes_from(f"x{i}" for i in range(8))
+    names = [f"x{i}" for i in sorted(rng.choice(8, 6, replace=False))]
+    return drawn, names, [names[:2], names[2:5], names[5:]]
+
+
+@pytest.mark.parametrize("tiered", [False, True])
+@pytest.mark.parametrize("method", ["pc", "fci"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_search_that_knows_all_independences_is_at_no_distance_from_the_truth(seed, method, tiered):
+    drawn, names, tiers = random_truth(seed)
+    known = Knowledge.of(names, tiers if tiered else None)
+    true = comparison.class_of(comparison.projected(drawn, names), method, known)
+    np.testing.assert_array_equal(graph.by_tests(independences(drawn, names), method, known), true)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_partial_ancestral_graph_says_nothing_wrong(seed):
+    drawn, names, tiers = random_truth(seed)
+    true = comparison.projected(drawn, names)
+    marks = comparison.class_of(true, "fci", Knowledge.of(names, tiers))
+    np.testing.assert_array_equal(marks != m.NONE, true != m.NONE)
+    assert (true[marks == m.ARROW] == m.ARROW).all()
+    assert (true[marks == m.TAIL] == m.TAIL).all()
+
+
+def test_tiers_do_not_rule_out_a_hidden_common_cause():
+    """a and b correlate, a is earlier: a -> b, or a hidden cause of both. causal-learn says the first."""
+    known = Knowledge.of(("a", "b"), [["a"], ["b"]])
+    marks = graph.by_tests(lambda *_: 0.0, "fci", known)
+    assert marks[0, 1] == m.ARROW
+    assert marks[1, 0] == m.CIRCLE
+
+
+def test_a_discriminating_path_tells_a_collider():
+    """t -> a <-> b <-> c and a -> c, without t - c: neither c nor b causes the other. With b -> c instead that is told, too."""
+    hidden = networkx.DiGraph([("t", "a"), ("u", "a"), ("u", "b"), ("v", "b"), ("v", "c"), ("a", "c")])
+    names = ["t", "a", "b", "c"]
+    marks = comparison.class_of(comparison.projected(hidden, names), "fci", Knowledge.of(names))
+    assert marks[2, 3] == marks[3, 2] == m.ARROW
+    causes = networkx.DiGraph([("t", "a"), ("u", "a"), ("u", "b"), ("b", "c"), ("a", "c")])
+    marks = comparison.class_of(comparison.projected(causes, names), "fci", Knowledge.of(names))
+    assert m.directed(marks)[2, 3]
+
+
+def test_separators_are_ancestors():
+    assert ancestral.separators(m.of_dag(ARROWS))[frozenset((0, 3))] == {1, 2}
+
+
 def test_truth_of_a_sky_stands_beside_the_empty_graph():
     drawn = networkx.DiGraph([("a", "c"), ("b", "c"), ("c", "true_d"), ("true_d", "d"), ("true_d", "e")])
     drawn.nodes["d"]["measures"] = "true_d"
     sums = moments(np.stack([*sample(4000).values(), np.random.default_rng(9).standard_normal(4000)], 1), (*NAMES, "estimate"))
-    known = Knowledge.of((*NAMES, "estimate"))
+    known = Knowledge.of((*NAMES, "estimate"), [["a", "b"], ["c"], ["d", "e"], ["estimate"]])
     found = graph.search_correlation(*sums.correlation(), "pc", known, alpha=1e-4)
     result = truths.compared(networkx.node_link_data(drawn, edges="edges"), found, sums, known, 0.01)
     assert result["variables"] == list(NAMES)
     assert result["scores"]["found"]["distance"] == 0
     assert result["scores"]["empty"]["distance"] == 4
     assert result["scores"]["correlations"]["distance"] > 4
+    # of all pairs within tiers, c - d and the like left out, d - e alone is joined
+    assert result["scores"]["empty within tiers"]["distance"] == 1
+    assert result["scores"]["found within tiers"]["adjacency_recall"] == 1
+    assert result["scores"]["found within tiers"]["distance_of_the_empty_graph"] == 1
+    rows = truths.rows([{"method": "pc", "truth": result}])
+    assert [row["graph"] for row in rows] == list(result["scores"])
+    assert rows[0] == {
+        **{"method": "pc", "graph": "found", "truth": "pattern", "distance": 0, "true edges": 4},
+        **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0},
+    }
+    assert next(row for row in rows if row["graph"] == "empty")["adjacency precision"] is None
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
+from galmass.causality import ancestral
 from galmass.causality import marks as m
 from galmass.causality.graph import partial_correlation_test
 from galmass.causality.knowledge import Knowledge
@@ -34,6 +35,25 @@ def projected(drawn, observed, selected: str | None = None) -> np.ndarray:
         for one, other, at in ((a, b, (j, i)), (b, a, (i, j))):
             marks[at] = m.TAIL if any(one in above[end] for end in (other, *chosen)) else m.ARROW
     return marks
+
+
+def class_of(true, method: str, knowledge: Knowledge) -> np.ndarray:
+    """What a method that knew all independences would find of a maximal ancestral graph (d, d): the marks that its equivalence class and what is known share.
+
+    For FCI that is the partial ancestral graph. For PC and GES it is the pattern: pairs, colliders, what is known, and what follows. Colliders that what is
+    known forbids, since only a hidden cause explains them, are left out, as PC does.
+    """
+    if method == "fci":
+        return ancestral.partial(true != m.NONE, ancestral.separators(true), knowledge.forbidden, knowledge.required)
+    marks = np.where(true != m.NONE, m.TAIL, m.NONE).astype(np.int8)
+    for i, j in np.argwhere((marks != m.NONE) & (knowledge.required | (knowledge.forbidden.T & ~knowledge.forbidden))):
+        m.oriented(marks, i, j)
+    for b in range(len(marks)):
+        for a, c in combinations(np.flatnonzero((true[:, b] == m.ARROW) & (marks[b] != m.ARROW)), 2):
+            if true[a, c] == m.NONE:
+                m.oriented(marks, a, b)
+                m.oriented(marks, c, b)
+    return m.closed(marks)
 
 
 def tier_oriented_correlations(correlation, n: float, knowledge: Knowledge, alpha: float = 0.01) -> np.ndarray:
