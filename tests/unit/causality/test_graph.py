@@ -5,9 +5,10 @@ from itertools import combinations, product
 
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
 
-from galmass.causality import ancestral, climbing, comparison, graph, stability, truths
+from galmass.causality import ancestral, climbing, comparison, graph, stability, summaries, truths
 from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments, normal_scores
@@ -284,6 +285,79 @@ def test_truth_of_a_sky_stands_beside_the_empty_graph():
         **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0},
     }
     assert next(row for row in rows if row["graph"] == "empty")["adjacency precision"] is None
+
+
+# --- with what a network says -----------------------------------------------------------------------------------------------
+
+
+def embedded(n=2000, seed=4):
+    """Galaxies whose latent has three dimensions of unequal spread, and the mean mass; the training galaxies lie elsewhere."""
+    rng = np.random.default_rng(seed)
+    split = np.where(np.arange(n) < n // 2, "train", "test")
+    latent = rng.standard_normal((n, 3)) * (1, 3, 0.3) + 10 * (split == "train")[:, None]
+    columns = {"galaxy_id": np.arange(n), "split": split, "mass_mean": rng.standard_normal(n)}
+    return pd.DataFrame(columns | {f"latent_{i:02d}": latent[:, i] for i in range(3)})
+
+
+def test_summaries_are_of_galaxies_that_the_network_has_not_seen():
+    table = embedded()
+    said = summaries.table(table, "Mopt", 2, "test")
+    assert list(said.columns) == ["estimate_Mopt", "latent_Mopt_1", "latent_Mopt_2"] == summaries.names("Mopt", 2)
+    assert list(said.index) == list(range(1000, 2000))
+    np.testing.assert_array_equal(said["estimate_Mopt"], table["mass_mean"][1000:])
+    # principal components: uncorrelated, the widest first, and that is the second dimension
+    assert np.corrcoef(said["latent_Mopt_1"], said["latent_Mopt_2"])[0, 1] == pytest.approx(0, abs=1e-10)
+    assert abs(np.corrcoef(said["latent_Mopt_1"], table["latent_01"][1000:])[0, 1]) > 0.99
+    with pytest.raises(InputError, match="latent_components is 4, and the main latent of Mopt has 3 dimensions"):
+        summaries.table(table, "Mopt", 4, "test")
+
+
+def test_what_a_network_says_comes_after_all_others():
+    entry = {"tiers": [["a"], ["b"]], "forbidden": [["a", "estimate_Mopt"], ["a", "b"]], "required": []}
+    alone = Knowledge.of_sample(entry)
+    assert alone.names == ("a", "b")
+    assert alone.forbidden[0, 1]
+    later = Knowledge.of_sample(entry, ["estimate_Mopt"])
+    assert later.names == ("a", "b", "estimate_Mopt")
+    assert later.forbidden[2, :2].all()
+    assert later.forbidden[0, 2]
+    assert not later.forbidden[1, 2]
+
+
+OPTIONS = graph.DEFAULTS | {"transform": "normal_scores", "blocks": 100, "orders": 1, "limit_s": 60.0, "alpha": 0.001, "penalty": 0.5}
+
+
+@pytest.mark.parametrize("method", graph.METHODS)
+def test_a_latent_that_keeps_all_takes_an_observable_from_the_mass(method):
+    """mass -> latent -> observable: the two are joined without the latent, and not with it."""
+    rng = np.random.default_rng(2)
+    mass, noise = rng.standard_normal((2, 3000))
+    latent = mass + 0.5 * rng.standard_normal(3000)
+    table = {"log_mass": mass, "observable": latent + noise, "estimate_Mopt": latent}
+    for names, joined in ((["log_mass", "observable"], 1), (list(table), 0)):
+        found, _, content = stability.searched(np.stack([table[name] for name in names], 1), method, Knowledge.of(names), OPTIONS, 5, 1)
+        assert content["touching"]["observable"] == pytest.approx(joined, abs=0.25)
+        assert (found.marks[0, 1] != m.NONE) == joined
+        assert content["replicates"] == 5
+    assert stability.touching(np.eye(2), ("a", "b")) == {}
+
+
+def test_local_tests_stand_beside_graphs():
+    asked = {"class": "all", "condition": "mass_mean", "p_value_holm": 0.03, "block_correlation_mean": 0.12345}
+    others = {"class": "passive", "p_value_holm": 0.5}, {"condition": "z", "p_value_holm": 0.6}
+    tests = [{**asked, "query": "z"}, *({**asked, **other, "query": "z"} for other in others), {**asked, "query": "mag_k"}, {**asked, "query": "mass_mean"}]
+    contents = [{"method": method, "given_network": {"Mopt": {"touching": {"z": share}}}} for method, share in (("pc", 1.0), ("ges", 0.25))]
+    shared = {"modality": "Mopt", "galaxies": 840, "p (Holm) in the local test": 0.03, "correlation in blocks": 0.123}
+    assert summaries.rows({"Mopt": {"n": 840, "tests": tests}}, contents) == [
+        shared | {"variable": "z", "joined to the mass by PC": 1.0, "joined to the mass by GES": 0.25},
+        shared | {"variable": "mag_k", "joined to the mass by PC": None, "joined to the mass by GES": None},
+    ]
+
+
+def test_edges_for_people_say_of_which_graph_they_are():
+    edge = {"text": "a --> b", "a": "a", "b": "b", "frequency": 1.0, "a_to_b": 0.9, "b_to_a": 0.0, "both_arrows": 0.0}
+    rows = graph.rows({"edges": [edge], "given_network": {"Mopt": {"edges": [edge]}}})
+    assert [(row["network"], row["edge"]) for row in rows] == [("none", "a --> b"), ("Mopt", "a --> b")]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------------

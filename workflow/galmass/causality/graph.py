@@ -85,7 +85,12 @@ def write_graphml(path, content: Mapping) -> None:
 
 
 def rows(content: Mapping) -> list[dict]:
-    """Edges of a `Graph.to_json` for people: what it is, and how often it came again."""
+    """Edges of a `Graph.to_json` for people: what it is, and how often it came again; those of the graphs with what a network says follow."""
+    lines = [{"network": "none"} | line for line in _edge_rows(content)]
+    return lines + [{"network": modality} | line for modality, one in content.get("given_network", {}).items() for line in _edge_rows(one)]
+
+
+def _edge_rows(content: Mapping) -> list[dict]:
     names = {"frequency": "frequency", "a_to_b": "a -> b", "b_to_a": "b -> a", "both_arrows": "a <-> b"}
     edges = sorted(content["edges"], key=lambda edge: -edge["frequency"])
     lines = [{"edge": edge["text"], "a": edge["a"], "b": edge["b"], **{label: round(edge[key], 3) for key, label in names.items()}} for edge in edges]
