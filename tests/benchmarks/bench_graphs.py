@@ -43,7 +43,7 @@ def recovered(method: str, goal: float | None) -> dict:
     for seed in range(N_MODEL):
         arrows, values = linear(seed, 100_000)
         found = graph.search_correlation(*moments(values, NAMES).correlation(), method, known)
-        distances.append(m.distance(found.marks, m.pattern(arrows)) / N_EDGE)
+        distances.append(m.distance(found.marks, comparison.class_of(m.of_dag(arrows), method, known)) / N_EDGE)
     value = float(np.mean(distances))
     about = {"each": [round(d, 2) for d in distances], "empty graph": 1.0}
     return row(round(value, 3), "SHD / edges", f"<= {goal}" if goal else "reported", goal is None or value <= goal, **about)

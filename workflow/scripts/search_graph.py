@@ -15,10 +15,10 @@ with logs.recording(snakemake.log[0]):
         found, sums, content = stability.searched(values, method, known, *searched, bar.update)
         for modality, path in zip(estimates, snakemake.input.embeddings, strict=True):
             said = summaries.table(stores.read_table(path), modality, p.components, p.split)
-            later = Knowledge.of_sample(p.variables, said.columns)
+            later = Knowledge.of_sample(p.variables, list(said))
             held_out, about = checked(table.join(said, how="inner"), later.names, p.options["missing"])
             _, _, again = stability.searched(held_out, method, later, *searched, bar.update)
-            given_network[modality] = again | {"tiers": [*p.variables["tiers"], list(said.columns)], "table": about | {"split": p.split}}
+            given_network[modality] = again | {"tiers": [*p.variables["tiers"], list(said)], "table": about | {"split": p.split}}
     content |= {"tiers": p.variables["tiers"], "table": notes, "given_network": given_network}
     if p.kernel_galaxies:
         content["kernel"] = kernels.tested(values, found, p.kernel_galaxies, p.seed)

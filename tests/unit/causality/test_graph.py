@@ -259,6 +259,14 @@ def test_a_discriminating_path_tells_a_collider():
     assert m.directed(marks)[2, 3]
 
 
+def test_correlations_are_guessed_as_the_kind_of_graph_that_they_are_compared_with():
+    known = Knowledge.of(("a", "b", "c"), [["a"], ["b", "c"]])
+    correlation = np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1.0]])
+    for unknown in (m.TAIL, m.CIRCLE):
+        guess = comparison.tier_oriented_correlations(correlation, 1000, known, unknown=unknown)
+        assert guess.tolist() == [[0, m.ARROW, 0], [unknown, 0, unknown], [0, unknown, 0]]
+
+
 def test_separators_are_ancestors():
     assert ancestral.separators(m.of_dag(ARROWS))[frozenset((0, 3))] == {1, 2}
 
@@ -279,7 +287,8 @@ def test_truth_of_a_sky_stands_beside_the_empty_graph():
     assert result["scores"]["found within tiers"]["adjacency_recall"] == 1
     assert result["scores"]["found within tiers"]["distance_of_the_empty_graph"] == 1
     rows = truths.rows([{"method": "pc", "truth": result}])
-    assert [row["graph"] for row in rows] == list(result["scores"])
+    assert [row["graph"] for row in rows][:3] == ["found", "correlations", "empty"]
+    assert {row["graph"] for row in rows} == set(result["scores"])
     assert rows[0] == {
         **{"method": "pc", "graph": "found", "truth": "pattern", "distance": 0, "true edges": 4},
         **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0},

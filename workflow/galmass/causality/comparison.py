@@ -56,12 +56,11 @@ def class_of(true, method: str, knowledge: Knowledge) -> np.ndarray:
     return m.closed(marks)
 
 
-def tier_oriented_correlations(correlation, n: float, knowledge: Knowledge, alpha: float = 0.01) -> np.ndarray:
-    """Marks (d, d) of the pairs that correlate, pointed forward between tiers: what needs no search."""
+def tier_oriented_correlations(correlation, n: float, knowledge: Knowledge, alpha: float = 0.01, unknown: int = m.TAIL) -> np.ndarray:
+    """Marks (d, d) of the pairs that correlate, pointed forward between tiers, with `unknown` at all other ends: what needs no search."""
     p_value, marks = partial_correlation_test(correlation, n), np.zeros(correlation.shape, np.int8)
     for i, j in combinations(range(len(correlation)), 2):
         if p_value(i, j) <= alpha:
-            marks[i, j] = marks[j, i] = m.TAIL
-    for i, j in np.argwhere((marks != m.NONE) & knowledge.forbidden.T & ~knowledge.forbidden):
-        m.oriented(marks, i, j)
+            marks[i, j] = marks[j, i] = unknown
+    marks[(marks != m.NONE) & knowledge.forbidden.T & ~knowledge.forbidden] = m.ARROW
     return marks

@@ -31,7 +31,7 @@ def compared(truth: Mapping, found: Graph, moments: Moments, knowledge: Knowledg
     known, grid, method = knowledge.reordered(kept), np.ix_(kept, kept), found.notes["method"]
     true = comparison.class_of(comparison.projected(drawn, [drawn.nodes[name].get("measures", name) for name in known.names]), method, known)
     correlation, n = moments.correlation()
-    guess = comparison.tier_oriented_correlations(correlation, n, knowledge, alpha)[grid]
+    guess = comparison.tier_oriented_correlations(correlation[grid], n, known, alpha, m.CIRCLE if method == "fci" else m.TAIL)
     within = ~(known.forbidden | known.forbidden.T)
     graphs = {"found": found.marks[grid], "correlations": guess, "empty": np.zeros_like(true)}
     scores = {name: _numbers(m.scores(marks, true)) for name, marks in graphs.items()}
@@ -41,10 +41,11 @@ def compared(truth: Mapping, found: Graph, moments: Moments, knowledge: Knowledg
 
 def rows(contents) -> list[dict]:
     """Scores of the graphs of all methods, for people: one row for each graph that is compared with the truth, and its pairs."""
-    lines = []
+    names, lines = [f"{graph}{pairs}" for pairs in ("", " within tiers") for graph in ("found", "correlations", "empty")], []
     for content in contents:
         truth = content["truth"]
-        for name, score in truth["scores"].items():
+        for name in names:
+            score = truth["scores"][name]
             line = {"method": content["method"], "graph": name, "truth": truth["kind"], "distance": score["distance"]}
             shares = {f"{of} {what}": score[f"{of}_{what}"] for of in ("adjacency", "arrowhead") for what in ("precision", "recall")}
             lines.append(line | {"true edges": score["distance_of_the_empty_graph"]} | {key: None if v is None else round(v, 2) for key, v in shares.items()})
