@@ -136,7 +136,7 @@ KEYS = {
     "samples.mock.flux_limit": (17.5, SKY | TRUTH | FROM_IMAGES | TESTS),
     "samples.mock.images.optical.neighbours_per_arcmin2": (1.0, FROM_IMAGES),
     "samples.mock.information.draws": (32, TRUTH | DECOMPOSITION | GRAPHS),
-    "samples.mock.graph.forbidden": ([["z", "inclination"]], GRAPHS),
+    "samples.mock.graph.forbidden": ([["z", "ssfr"]], GRAPHS),
     "graphs.alpha": (0.02, GRAPHS),
     "graphs.latent_components": (2, GRAPHS),
     "seeds.graphs": (9, GRAPHS),

@@ -259,6 +259,15 @@ def test_a_discriminating_path_tells_a_collider():
     assert m.directed(marks)[2, 3]
 
 
+def test_an_arrowhead_that_no_independence_tells_is_true_and_not_of_the_class():
+    """a -> b, which nothing tells from b -> a: found as a -> b."""
+    found = graph.Graph(("a", "b"), m.of_dag(np.array([[False, True], [False, False]])), {"method": "ges"})
+    sums = moments(np.stack([sample(100)["a"], sample(100)["c"]], 1), ("a", "b"))
+    drawn = networkx.node_link_data(networkx.DiGraph([("a", "b")]), edges="edges")
+    scores = truths.compared(drawn, found, sums, Knowledge.of(("a", "b")), 0.01)["scores"]["found"]
+    assert (scores["distance"], scores["arrowhead_precision"], scores["arrowheads_true"]) == (1, 0.0, 1.0)
+
+
 def test_correlations_are_guessed_as_the_kind_of_graph_that_they_are_compared_with():
     known = Knowledge.of(("a", "b", "c"), [["a"], ["b", "c"]])
     correlation = np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1.0]])
@@ -291,7 +300,7 @@ def test_truth_of_a_sky_stands_beside_the_empty_graph():
     assert {row["graph"] for row in rows} == set(result["scores"])
     assert rows[0] == {
         **{"method": "pc", "graph": "found", "truth": "pattern", "distance": 0, "true edges": 4},
-        **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0},
+        **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0, "arrowheads true": 1.0},
     }
     assert next(row for row in rows if row["graph"] == "empty")["adjacency precision"] is None
 
