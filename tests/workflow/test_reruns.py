@@ -13,10 +13,10 @@ CATALOGUE = {"build_catalogue", "plot_catalogue"}
 TRAINING = {"train_encoder"}
 AFTER_TRAINING = {"extract_embeddings", "evaluate_estimates", "plot_estimates"}
 NEIGHBOURS = {"find_neighbours"}
-TESTS = {"test_independence", "plot_independence"}
+TESTS = {"test_independence", "plot_independence", "compare_graphs"}
 BASELINES = {"fit_baselines"}
 SUMMARY = {"summarise_run"}
-GRAPHS = {"search_graph", "plot_graphs"}
+GRAPHS = {"search_graph", "plot_graphs", "score_graphs", "compare_graphs"}
 FROM_EMBEDDINGS = AFTER_TRAINING | NEIGHBOURS | TESTS | SUMMARY | GRAPHS
 FROM_TRAINING = TRAINING | FROM_EMBEDDINGS
 GRID = {"build_nuker_grid"}
@@ -136,8 +136,9 @@ KEYS = {
     "samples.mock.flux_limit": (17.5, SKY | TRUTH | FROM_IMAGES | TESTS),
     "samples.mock.images.optical.neighbours_per_arcmin2": (1.0, FROM_IMAGES),
     "samples.mock.information.draws": (32, TRUTH | DECOMPOSITION | GRAPHS),
-    "samples.mock.graph.forbidden": ([["z", "inclination"]], GRAPHS),
+    "samples.mock.graph.forbidden": ([["z", "ssfr"]], GRAPHS),
     "graphs.alpha": (0.02, GRAPHS),
+    "graphs.latent_components": (2, GRAPHS),
     "seeds.graphs": (9, GRAPHS),
     "information.training.width": (32, DENSITY),
     "information.max_unshared": (0.03, DECOMPOSITION),

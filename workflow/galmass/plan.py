@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
+from galmass.causality import summaries
 from galmass.causality.knowledge import Knowledge
 from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
@@ -97,7 +98,7 @@ def check_references(config: Mapping) -> None:
         _check_steps(key, options["max_steps"], options["validate_every"])
     _check_information(config)
     for sample in config["run"]["samples"]:
-        _check_graph(f"samples.{sample}", config["samples"][sample], sample, config["modalities"])
+        _check_graph(f"samples.{sample}", config["samples"][sample], sample, config["modalities"], config["graphs"]["latent_components"])
     _check_deprojection(config["deprojection"])
     for name in config["run"]["galaxies"]:
         _declared(name, config["galaxies"], "run.galaxies")
@@ -154,7 +155,7 @@ def _seen(entry: Mapping) -> set[tuple[str, ...]]:
     return found
 
 
-def _check_graph(key: str, entry: Mapping, sample: str, modalities: Mapping) -> None:
+def _check_graph(key: str, entry: Mapping, sample: str, modalities: Mapping, n_component: int) -> None:
     """Raise `InputError` for variables of a causal graph that are not there, or knowledge that contradicts itself."""
     if "graph" not in entry:
         return
@@ -164,9 +165,9 @@ def _check_graph(key: str, entry: Mapping, sample: str, modalities: Mapping) -> 
         _require(_inputs(modality, modalities[modality]), entry["source"], sample, f"config: modality {modality} of {key}.graph.estimates")
         _check_images(modality, modalities[modality], sample, stores_of(entry))
     require_columns(known, entry["source"], sample, f"config: {key}.graph.tiers")
-    estimates = [f"estimate_{name}" for name in graph["estimates"]]
+    later = [name for modality in graph["estimates"] for name in summaries.names(modality, n_component)]
     try:
-        Knowledge.of([*dict.fromkeys(known), *estimates], [*graph["tiers"], *([estimates] if estimates else [])], graph["forbidden"], graph["required"])
+        Knowledge.of([*dict.fromkeys(known), *later], [*graph["tiers"], *([later] if later else [])], graph["forbidden"], graph["required"])
     except InputError as error:
         raise InputError(f"config: {key}.graph: {error}") from error
 

@@ -129,7 +129,7 @@ def survey_targets(wildcards):
             targets.append(f"results/{sample}/contrastive/{modality}/saliency.svg")
         targets += [f"results/{sample}/contrastive/{modality}/{name}" for name in ESTIMATES]
         targets += [f"results/{sample}/causality/{modality}/{name}" for name in TESTS]
-    targets += [f"results/{s}/causality/graph/graphs.svg" for s in config["run"]["samples"] if graph_of(s)]
+    targets += graph_targets()
     targets += information_targets()
     return targets
 
@@ -137,6 +137,22 @@ def survey_targets(wildcards):
 def graph_of(sample):
     """Variables of a sample's causal graph, and what is known of them; None where it has none."""
     return config["samples"][sample].get("graph")
+
+
+def graph_targets():
+    """Causal graphs of every sample that has one, and what they are compared with."""
+    targets = []
+    for sample in filter(graph_of, config["run"]["samples"]):
+        names = ["graphs.svg"]
+        names += ["scores.csv"] if config["samples"][sample]["source"] == "mock" else []
+        names += ["given_latent.csv"] if graph_of(sample)["estimates"] else []
+        targets += [f"results/{sample}/causality/graph/{name}" for name in names]
+    return targets
+
+
+def graphs_of_sample(wildcards):
+    """Causal graphs of a sample by all methods."""
+    return [f"results/{wildcards.sample}/causality/graph/{method}.json" for method in config["graphs"]["methods"]]
 
 
 def graph_truth(wildcards):

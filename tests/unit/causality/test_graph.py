@@ -1,12 +1,14 @@
 """Searches against graphs that are known, knowledge that they honour, and tables that they must refuse."""
 
 import json
+from itertools import combinations, product
 
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
 
-from galmass.causality import climbing, comparison, graph, stability, truths
+from galmass.causality import ancestral, climbing, comparison, graph, stability, summaries, truths
 from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.causality.moments import checked, moments, normal_scores
@@ -147,6 +149,43 @@ def test_pattern_of_a_chain_has_no_arrows_and_of_a_collider_two():
     np.testing.assert_array_equal(m.pattern(collider), m.of_dag(collider))
 
 
+def members(skeleton) -> list[np.ndarray]:
+    """All directed acyclic graphs, bool (d, d), with some pairs joined."""
+    pairs = np.argwhere(np.triu(skeleton))
+    found = []
+    for turned in product((False, True), repeat=len(pairs)):
+        arrows = np.zeros_like(skeleton)
+        for (i, j), back in zip(pairs, turned, strict=True):
+            arrows[(j, i) if back else (i, j)] = True
+        if not np.linalg.matrix_power(arrows.astype(int), len(skeleton)).any():
+            found.append(arrows)
+    return found
+
+
+def test_arrows_that_follow_from_what_is_known_by_the_fourth_rule():
+    """a - b, a - c -> d -> b, a - d: b -> a would make a circle whichever way a - c points."""
+    marks = np.zeros((4, 4), np.int8)
+    for i, j in ((0, 1), (0, 2), (0, 3), (2, 3), (3, 1)):
+        marks[i, j] = marks[j, i] = m.TAIL
+    m.oriented(marks, 2, 3)
+    m.oriented(marks, 3, 1)
+    assert m.directed(m.closed(marks))[0, 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_arrow_stands_where_all_graphs_of_the_class_agree(seed):
+    """Patterns of random graphs of five variables with two required arrows, against the members of their classes one by one."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(5)
+    arrows = np.triu(rng.random((5, 5)) < 0.75, 1)[np.ix_(order, order)]
+    required = np.zeros((5, 5), bool)
+    for i, j in rng.permutation(np.argwhere(arrows))[:2]:
+        required[i, j] = True
+    pattern = m.pattern(arrows)
+    same = [one for one in members(arrows | arrows.T) if (m.pattern(one) == pattern).all() and not (required & ~one).any()]
+    np.testing.assert_array_equal(m.directed(m.imposed(pattern, np.zeros_like(required), required)), np.all(same, axis=0))
+
+
 def test_distance_counts_pairs():
     true, found = m.of_dag(ARROWS), m.of_dag(ARROWS)
     assert m.distance(found, true) == 0
@@ -167,17 +206,176 @@ def test_projection_on_what_is_observed():
     assert comparison.projected(drawn, ["x", "y", "z"], "seen")[1, 2] != m.NONE  # selection on a common effect joins them
 
 
+def independences(drawn, names):
+    """As a test that knows all of them."""
+    return lambda i, j, given=(): float(networkx.is_d_separator(drawn, {names[i]}, {names[j]}, {names[k] for k in given}))
+
+
+def random_truth(seed: int):
+    """A random graph of eight variables, the six that are observed, and tiers in their order."""
+    rng = np.random.default_rng(seed)
+    drawn = networkx.DiGraph([(f"x{i}", f"x{j}") for i, j in combinations(range(8), 2) if rng.random() < 0.35])
+    drawn.add_nodes_from(f"x{i}" for i in range(8))
+    names = [f"x{i}" for i in sorted(rng.choice(8, 6, replace=False))]
+    return drawn, names, [names[:2], names[2:5], names[5:]]
+
+
+@pytest.mark.parametrize("tiered", [False, True])
+@pytest.mark.parametrize("method", ["pc", "fci"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_search_that_knows_all_independences_is_at_no_distance_from_the_truth(seed, method, tiered):
+    drawn, names, tiers = random_truth(seed)
+    known = Knowledge.of(names, tiers if tiered else None)
+    true = comparison.class_of(comparison.projected(drawn, names), method, known)
+    np.testing.assert_array_equal(graph.by_tests(independences(drawn, names), method, known), true)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_partial_ancestral_graph_says_nothing_wrong(seed):
+    drawn, names, tiers = random_truth(seed)
+    true = comparison.projected(drawn, names)
+    marks = comparison.class_of(true, "fci", Knowledge.of(names, tiers))
+    np.testing.assert_array_equal(marks != m.NONE, true != m.NONE)
+    assert (true[marks == m.ARROW] == m.ARROW).all()
+    assert (true[marks == m.TAIL] == m.TAIL).all()
+
+
+def test_tiers_do_not_rule_out_a_hidden_common_cause():
+    """a and b correlate, a is earlier: a -> b, or a hidden cause of both. causal-learn says the first."""
+    known = Knowledge.of(("a", "b"), [["a"], ["b"]])
+    marks = graph.by_tests(lambda *_: 0.0, "fci", known)
+    assert marks[0, 1] == m.ARROW
+    assert marks[1, 0] == m.CIRCLE
+
+
+def test_a_discriminating_path_tells_a_collider():
+    """t -> a <-> b <-> c and a -> c, without t - c: neither c nor b causes the other. With b -> c instead that is told, too."""
+    hidden = networkx.DiGraph([("t", "a"), ("u", "a"), ("u", "b"), ("v", "b"), ("v", "c"), ("a", "c")])
+    names = ["t", "a", "b", "c"]
+    marks = comparison.class_of(comparison.projected(hidden, names), "fci", Knowledge.of(names))
+    assert marks[2, 3] == marks[3, 2] == m.ARROW
+    causes = networkx.DiGraph([("t", "a"), ("u", "a"), ("u", "b"), ("b", "c"), ("a", "c")])
+    marks = comparison.class_of(comparison.projected(causes, names), "fci", Knowledge.of(names))
+    assert m.directed(marks)[2, 3]
+
+
+def test_an_arrowhead_that_no_independence_tells_is_true_and_not_of_the_class():
+    """a -> b, which nothing tells from b -> a: found as a -> b."""
+    found = graph.Graph(("a", "b"), m.of_dag(np.array([[False, True], [False, False]])), {"method": "ges"})
+    sums = moments(np.stack([sample(100)["a"], sample(100)["c"]], 1), ("a", "b"))
+    drawn = networkx.node_link_data(networkx.DiGraph([("a", "b")]), edges="edges")
+    scores = truths.compared(drawn, found, sums, Knowledge.of(("a", "b")), 0.01)["scores"]["found"]
+    assert (scores["distance"], scores["arrowhead_precision"], scores["arrowheads_true"]) == (1, 0.0, 1.0)
+
+
+def test_correlations_are_guessed_as_the_kind_of_graph_that_they_are_compared_with():
+    known = Knowledge.of(("a", "b", "c"), [["a"], ["b", "c"]])
+    correlation = np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1.0]])
+    for unknown in (m.TAIL, m.CIRCLE):
+        guess = comparison.tier_oriented_correlations(correlation, 1000, known, unknown=unknown)
+        assert guess.tolist() == [[0, m.ARROW, 0], [unknown, 0, unknown], [0, unknown, 0]]
+
+
+def test_separators_are_ancestors():
+    assert ancestral.separators(m.of_dag(ARROWS))[frozenset((0, 3))] == {1, 2}
+
+
 def test_truth_of_a_sky_stands_beside_the_empty_graph():
     drawn = networkx.DiGraph([("a", "c"), ("b", "c"), ("c", "true_d"), ("true_d", "d"), ("true_d", "e")])
     drawn.nodes["d"]["measures"] = "true_d"
     sums = moments(np.stack([*sample(4000).values(), np.random.default_rng(9).standard_normal(4000)], 1), (*NAMES, "estimate"))
-    known = Knowledge.of((*NAMES, "estimate"))
+    known = Knowledge.of((*NAMES, "estimate"), [["a", "b"], ["c"], ["d", "e"], ["estimate"]])
     found = graph.search_correlation(*sums.correlation(), "pc", known, alpha=1e-4)
     result = truths.compared(networkx.node_link_data(drawn, edges="edges"), found, sums, known, 0.01)
     assert result["variables"] == list(NAMES)
     assert result["scores"]["found"]["distance"] == 0
     assert result["scores"]["empty"]["distance"] == 4
     assert result["scores"]["correlations"]["distance"] > 4
+    # of all pairs within tiers, c - d and the like left out, d - e alone is joined
+    assert result["scores"]["empty within tiers"]["distance"] == 1
+    assert result["scores"]["found within tiers"]["adjacency_recall"] == 1
+    assert result["scores"]["found within tiers"]["distance_of_the_empty_graph"] == 1
+    rows = truths.rows([{"method": "pc", "truth": result}])
+    assert [row["graph"] for row in rows][:3] == ["found", "correlations", "empty"]
+    assert {row["graph"] for row in rows} == set(result["scores"])
+    assert rows[0] == {
+        **{"method": "pc", "graph": "found", "truth": "pattern", "distance": 0, "true edges": 4},
+        **{"adjacency precision": 1.0, "adjacency recall": 1.0, "arrowhead precision": 1.0, "arrowhead recall": 1.0, "arrowheads true": 1.0},
+    }
+    assert next(row for row in rows if row["graph"] == "empty")["adjacency precision"] is None
+
+
+# --- with what a network says -----------------------------------------------------------------------------------------------
+
+
+def embedded(n=2000, seed=4):
+    """Galaxies whose latent has three dimensions of unequal spread, and the mean mass; the training galaxies lie elsewhere."""
+    rng = np.random.default_rng(seed)
+    split = np.where(np.arange(n) < n // 2, "train", "test")
+    latent = rng.standard_normal((n, 3)) * (1, 3, 0.3) + 10 * (split == "train")[:, None]
+    columns = {"galaxy_id": np.arange(n), "split": split, "mass_mean": rng.standard_normal(n)}
+    return pd.DataFrame(columns | {f"latent_{i:02d}": latent[:, i] for i in range(3)})
+
+
+def test_summaries_are_of_galaxies_that_the_network_has_not_seen():
+    table = embedded()
+    said = summaries.table(table, "Mopt", 2, "test")
+    assert list(said.columns) == ["estimate_Mopt", "latent_Mopt_1", "latent_Mopt_2"] == summaries.names("Mopt", 2)
+    assert list(said.index) == list(range(1000, 2000))
+    np.testing.assert_array_equal(said["estimate_Mopt"], table["mass_mean"][1000:])
+    # principal components: uncorrelated, the widest first, and that is the second dimension
+    assert np.corrcoef(said["latent_Mopt_1"], said["latent_Mopt_2"])[0, 1] == pytest.approx(0, abs=1e-10)
+    assert abs(np.corrcoef(said["latent_Mopt_1"], table["latent_01"][1000:])[0, 1]) > 0.99
+    with pytest.raises(InputError, match="latent_components is 4, and the main latent of Mopt has 3 dimensions"):
+        summaries.table(table, "Mopt", 4, "test")
+
+
+def test_what_a_network_says_comes_after_all_others():
+    entry = {"tiers": [["a"], ["b"]], "forbidden": [["a", "estimate_Mopt"], ["a", "b"]], "required": []}
+    alone = Knowledge.of_sample(entry)
+    assert alone.names == ("a", "b")
+    assert alone.forbidden[0, 1]
+    later = Knowledge.of_sample(entry, ["estimate_Mopt"])
+    assert later.names == ("a", "b", "estimate_Mopt")
+    assert later.forbidden[2, :2].all()
+    assert later.forbidden[0, 2]
+    assert not later.forbidden[1, 2]
+
+
+OPTIONS = graph.DEFAULTS | {"transform": "normal_scores", "blocks": 100, "orders": 1, "limit_s": 60.0, "alpha": 0.001, "penalty": 0.5}
+
+
+@pytest.mark.parametrize("method", graph.METHODS)
+def test_a_latent_that_keeps_all_takes_an_observable_from_the_mass(method):
+    """mass -> latent -> observable: the two are joined without the latent, and not with it."""
+    rng = np.random.default_rng(2)
+    mass, noise = rng.standard_normal((2, 3000))
+    latent = mass + 0.5 * rng.standard_normal(3000)
+    table = {"log_mass": mass, "observable": latent + noise, "estimate_Mopt": latent}
+    for names, joined in ((["log_mass", "observable"], 1), (list(table), 0)):
+        found, _, content = stability.searched(np.stack([table[name] for name in names], 1), method, Knowledge.of(names), OPTIONS, 5, 1)
+        assert content["touching"]["observable"] == pytest.approx(joined, abs=0.25)
+        assert (found.marks[0, 1] != m.NONE) == joined
+        assert content["replicates"] == 5
+    assert stability.touching(np.eye(2), ("a", "b")) == {}
+
+
+def test_local_tests_stand_beside_graphs():
+    asked = {"class": "all", "condition": "mass_mean", "p_value_holm": 0.03, "block_correlation_mean": 0.12345}
+    others = {"class": "passive", "p_value_holm": 0.5}, {"condition": "z", "p_value_holm": 0.6}
+    tests = [{**asked, "query": "z"}, *({**asked, **other, "query": "z"} for other in others), {**asked, "query": "mag_k"}, {**asked, "query": "mass_mean"}]
+    contents = [{"method": method, "given_network": {"Mopt": {"touching": {"z": share}}}} for method, share in (("pc", 1.0), ("ges", 0.25))]
+    shared = {"modality": "Mopt", "galaxies": 840, "p (Holm) in the local test": 0.03, "correlation in blocks": 0.123}
+    assert summaries.rows({"Mopt": {"n": 840, "tests": tests}}, contents) == [
+        shared | {"variable": "z", "joined to the mass by PC": 1.0, "joined to the mass by GES": 0.25},
+        shared | {"variable": "mag_k", "joined to the mass by PC": None, "joined to the mass by GES": None},
+    ]
+
+
+def test_edges_for_people_say_of_which_graph_they_are():
+    edge = {"text": "a --> b", "a": "a", "b": "b", "frequency": 1.0, "a_to_b": 0.9, "b_to_a": 0.0, "both_arrows": 0.0}
+    rows = graph.rows({"edges": [edge], "given_network": {"Mopt": {"edges": [edge]}}})
+    assert [(row["network"], row["edge"]) for row in rows] == [("none", "a --> b"), ("Mopt", "a --> b")]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------------

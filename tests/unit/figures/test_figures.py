@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galmass.figures import catalogue, estimates, independence, style
+from galmass.figures import catalogue, estimates, graphs, independence, style
 
 N = 120
 CLASSES = ["star-forming", "passive", "other"]
@@ -255,3 +255,16 @@ def test_panels_of_an_undefined_statistic_are_empty_and_without_numbers(tmp_path
     assert drawn.axes[3].texts[0].get_text() == "in blocks: p undefined"
     style.save(drawn, tmp_path / "f.svg")
     assert not NO_NUMBER.search(vectors(tmp_path / "f.svg"))
+
+
+def test_graphs_with_what_a_network_says_stand_below_those_of_all_galaxies():
+    edge = {"a": "z", "b": "log_mass", "frequency": 1.0, "mark_a": "o", "mark_b": ">"}
+    shared = {"method": "fci", "edges": [edge], "replicates": 10}
+    later = shared | {"tiers": [["z"], ["log_mass"], ["estimate_Mopt"]], "table": {"complete": 840}}
+    content = shared | {"tiers": [["z"], ["log_mass"]], "table": {"complete": 3000}, "given_network": {"Mopt": later}}
+    drawn = graphs.side_by_side([content, content | {"method": "pc"}], "mock")
+    titles = [axis.get_title() for axis in drawn.axes]
+    assert titles[0] == "FCI, 3000 galaxies, 10 replicates"
+    assert titles[2] == "FCI, 840 galaxies that Mopt has not seen, 10 replicates"
+    assert len(titles) == 4
+    assert "estimate\nMopt" in {text.get_text() for text in drawn.axes[2].texts}

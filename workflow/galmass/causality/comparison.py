@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
+from galmass.causality import ancestral
 from galmass.causality import marks as m
 from galmass.causality.graph import partial_correlation_test
 from galmass.causality.knowledge import Knowledge
@@ -36,12 +37,30 @@ def projected(drawn, observed, selected: str | None = None) -> np.ndarray:
     return marks
 
 
-def tier_oriented_correlations(correlation, n: float, knowledge: Knowledge, alpha: float = 0.01) -> np.ndarray:
-    """Marks (d, d) of the pairs that correlate, pointed forward between tiers: what needs no search."""
+def class_of(true, method: str, knowledge: Knowledge) -> np.ndarray:
+    """What a method that knew all independences would find of a maximal ancestral graph (d, d): the marks that its equivalence class and what is known share.
+
+    For FCI that is the partial ancestral graph. For PC and GES it is the pattern: pairs, colliders, what is known, and what follows. Colliders that what is
+    known forbids, since only a hidden cause explains them, are left out, as PC does.
+    """
+    if method == "fci":
+        return ancestral.partial(true != m.NONE, ancestral.separators(true), knowledge.forbidden, knowledge.required)
+    marks = np.where(true != m.NONE, m.TAIL, m.NONE).astype(np.int8)
+    for i, j in np.argwhere((marks != m.NONE) & (knowledge.required | (knowledge.forbidden.T & ~knowledge.forbidden))):
+        m.oriented(marks, i, j)
+    for b in range(len(marks)):
+        for a, c in combinations(np.flatnonzero((true[:, b] == m.ARROW) & (marks[b] != m.ARROW)), 2):
+            if true[a, c] == m.NONE:
+                m.oriented(marks, a, b)
+                m.oriented(marks, c, b)
+    return m.closed(marks)
+
+
+def tier_oriented_correlations(correlation, n: float, knowledge: Knowledge, alpha: float = 0.01, unknown: int = m.TAIL) -> np.ndarray:
+    """Marks (d, d) of the pairs that correlate, pointed forward between tiers, with `unknown` at all other ends: what needs no search."""
     p_value, marks = partial_correlation_test(correlation, n), np.zeros(correlation.shape, np.int8)
     for i, j in combinations(range(len(correlation)), 2):
         if p_value(i, j) <= alpha:
-            marks[i, j] = marks[j, i] = m.TAIL
-    for i, j in np.argwhere((marks != m.NONE) & knowledge.forbidden.T & ~knowledge.forbidden):
-        m.oriented(marks, i, j)
+            marks[i, j] = marks[j, i] = unknown
+    marks[(marks != m.NONE) & knowledge.forbidden.T & ~knowledge.forbidden] = m.ARROW
     return marks

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from galmass import stores
-from galmass.causality import climbing, moments
+from galmass.causality import ancestral, climbing, moments
 from galmass.causality import marks as m
 from galmass.causality.knowledge import Knowledge
 from galmass.errors import InputError
@@ -85,7 +85,12 @@ def write_graphml(path, content: Mapping) -> None:
 
 
 def rows(content: Mapping) -> list[dict]:
-    """Edges of a `Graph.to_json` for people: what it is, and how often it came again."""
+    """Edges of a `Graph.to_json` for people: what it is, and how often it came again; those of the graphs with what a network says follow."""
+    lines = [{"network": "none"} | line for line in _edge_rows(content)]
+    return lines + [{"network": modality} | line for modality, one in content.get("given_network", {}).items() for line in _edge_rows(one)]
+
+
+def _edge_rows(content: Mapping) -> list[dict]:
     names = {"frequency": "frequency", "a_to_b": "a -> b", "b_to_a": "b -> a", "both_arrows": "a <-> b"}
     edges = sorted(content["edges"], key=lambda edge: -edge["frequency"])
     lines = [{"edge": edge["text"], "a": edge["a"], "b": edge["b"], **{label: round(edge[key], 3) for key, label in names.items()}} for edge in edges]
@@ -119,31 +124,31 @@ def _p_value(correlation, n: float, i: int, j: int, given: tuple) -> float:
 
 
 def _registered() -> str:
-    """Name under which causal-learn knows the test above."""
+    """Name under which causal-learn knows tests of independence that are handed to it."""
     from causallearn.utils import cit
 
     if _TEST not in cit._custom_ci_tests:
 
-        class PartialCorrelation(cit.CIT_Base):
-            """`partial_correlation_test` under causal-learn's interface."""
+        class Independence(cit.CIT_Base):
+            """p-values of independence under causal-learn's interface."""
 
-            def __init__(self, data, correlation, n, **_):
-                self.method, self.pvalue_cache, self.sample_size, self.num_features = _TEST, {}, n, data.shape[1]
-                self.p_value = partial_correlation_test(correlation, n)
+            def __init__(self, data, p_value, **_):
+                self.method, self.pvalue_cache, self.sample_size, self.num_features = _TEST, {}, *data.shape
+                self.p_value = p_value
 
             def __call__(self, i, j, condition_set=None):
                 return self.p_value(int(i), int(j), tuple(int(k) for k in condition_set or ()))
 
-        cit.register_ci_test(_TEST, PartialCorrelation)
+        cit.register_ci_test(_TEST, Independence)
     return _TEST
 
 
-def _pc(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+def _pc(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray:
     from causallearn.search.ConstraintBased.PC import pc
 
     limits = {} if options["max_conditions"] is None else {"max_k": options["max_conditions"]}
     found = pc(
-        np.zeros((len(correlation) + 1, len(correlation))),  # searches look at its shape alone
+        _shape(knowledge),
         options["alpha"],
         _registered(),
         stable=True,
@@ -152,39 +157,54 @@ def _pc(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
         background_knowledge=knowledge.background(),
         show_progress=False,
         node_names=list(knowledge.names),
-        correlation=correlation,
-        n=n,
+        p_value=p_value,
         **limits,
     )
-    return found.G.graph
+    return m.imposed(_marks(found.G.graph), knowledge.forbidden, knowledge.required)
 
 
-def _fci(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
-    from causallearn.search.ConstraintBased.FCI import fci
+def _fci(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.graph.GraphNode import GraphNode
+    from causallearn.search.ConstraintBased import FCI
+    from causallearn.utils.cit import CIT
+    from causallearn.utils.FAS import fas
 
+    nodes, test = [GraphNode(name) for name in knowledge.names], CIT(_shape(knowledge), _registered(), p_value=p_value)
     depth = -1 if options["max_conditions"] is None else options["max_conditions"]
-    found, _ = fci(
-        np.zeros((len(correlation) + 1, len(correlation))),
-        _registered(),
-        options["alpha"],
-        depth=depth,
-        background_knowledge=knowledge.background(),
-        show_progress=False,
-        node_names=list(knowledge.names),
-        correlation=correlation,
-        n=n,
-    )
-    return found.graph
+    found, separators, _ = fas(_shape(knowledge), nodes, test, options["alpha"], knowledge.background(), depth, show_progress=False)
+    FCI.reorientAllWith(found, FCI.Endpoint.CIRCLE)
+    FCI.rule0(found, found.get_nodes(), separators, None, False)
+    FCI.removeByPossibleDsep(found, test, options["alpha"], separators)
+    apart = {frozenset(pair): separator for pair, separator in separators.items()}
+    return ancestral.partial(_marks(found.graph) != m.NONE, apart, knowledge.forbidden, knowledge.required)
+
+
+def _shape(knowledge: Knowledge) -> np.ndarray:
+    """Data, of which searches see the shape alone."""
+    return np.zeros((len(knowledge.names) + 1, len(knowledge.names)))
+
+
+def _marks(found) -> np.ndarray:
+    """Of causal-learn's graph, whose [i, j] is the mark at i."""
+    return np.vectorize(_FROM_CAUSAL_LEARN.__getitem__, otypes=[np.int8])(found.T)
+
+
+def by_tests(p_value: Callable[[int, int, tuple], float], method: str, knowledge: Knowledge, **options) -> np.ndarray:
+    """Marks (d, d) that PC or FCI find by any test: p-value of the independence of i and j given a tuple of others.
+
+    FCI's pairs are those of causal-learn, and its marks those of `galmass.causality.ancestral`: causal-learn makes a tail at the earlier end of what tiers say,
+    which rules out that a common cause is hidden.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # searches print
+        return {"pc": _pc, "fci": _fci}[method](p_value, knowledge, DEFAULTS | options)
 
 
 def _ges(correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
     from causallearn.search.ScoreBased.GES import ges
 
-    found = ges(cov=correlation, n=n, lambda_value=options["penalty"], node_names=list(knowledge.names))
-    return found["G"].graph
-
-
-def _improved(marks, correlation, n, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = ges(cov=np.ascontiguousarray(correlation), n=n, lambda_value=options["penalty"], node_names=list(knowledge.names))
+    marks = _marks(found["G"].graph)
     return climbing.better(marks, correlation, n, options["penalty"], knowledge.forbidden, knowledge.required)
 
 
@@ -201,15 +221,8 @@ def search_correlation(correlation, n: float, method: str, knowledge: Knowledge,
     if method not in METHODS:
         raise InputError(f"graphs.methods names '{method}'; known: {', '.join(METHODS)}")
     options = DEFAULTS | options
-    search = {"pc": _pc, "ges": _ges, "fci": _fci}[method]
-    with contextlib.redirect_stdout(io.StringIO()):  # fci prints its edges
-        found = search(np.ascontiguousarray(correlation), n, knowledge, options)
-    # causal-learn's [i, j] is the mark at i
-    marks = np.vectorize(_FROM_CAUSAL_LEARN.__getitem__, otypes=[np.int8])(found.T)
-    if method == "ges":
-        marks = _improved(marks, correlation, n, knowledge, options)
-    if method == "pc":
-        marks = m.imposed(marks, knowledge.forbidden, knowledge.required)
+    test = partial_correlation_test(correlation, n)
+    marks = _ges(correlation, n, knowledge, options) if method == "ges" else by_tests(test, method, knowledge, **options)
     return Graph(knowledge.names, marks, {"method": method, "n": n, "options": {key: options[key] for key in DEFAULTS}})
 
 

@@ -1,5 +1,6 @@
 """What is known of a graph before any data: tiers in time, forbidden and required arrows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,14 @@ class Knowledge:
         found = cls(names, banned, wanted)
         found._check()
         return found
+
+    @classmethod
+    def of_sample(cls, entry: Mapping, later=()) -> "Knowledge":
+        """Of a sample's graph (``samples.<name>.graph``), with other variables in a tier after its own; arrows of variables that are not there are left out."""
+        tiers = [*entry["tiers"], *([list(later)] if later else [])]
+        names = [name for tier in tiers for name in tier]
+        forbidden, required = ([pair for pair in entry[key] if set(pair) <= set(names)] for key in ("forbidden", "required"))
+        return cls.of(names, tiers, forbidden, required)
 
     def _check(self) -> None:
         both = np.argwhere(self.required & self.forbidden)

@@ -1,15 +1,17 @@
 """How often the edges of a graph come again in bootstrap replicates of the galaxies."""
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
 
 from galmass.causality import marks as m
-from galmass.causality.graph import search_correlation
+from galmass.causality.graph import DEFAULTS, Graph, order_dependence, search_correlation
 from galmass.causality.knowledge import Knowledge
-from galmass.causality.moments import Moments
+from galmass.causality.moments import Moments, moments
+from galmass.causality.summaries import MASS
 
 
 def replicates(moments: Moments, n: int, seed: int) -> list[tuple[np.ndarray, float]]:
@@ -66,3 +68,29 @@ def frequencies(found) -> dict[str, np.ndarray]:
 def edge_frequencies(moments: Moments, method: str, knowledge: Knowledge, n: int = 100, seed: int = 0, **options) -> dict[str, np.ndarray]:
     """`frequencies` of the graphs of `n` bootstrap replicates of the galaxies, as `graphs` finds them."""
     return frequencies(graphs(moments, method, knowledge, n, seed, **options))
+
+
+def searched(values, method: str, known: Knowledge, options: Mapping, n: int, seed: int, threads: int = 1, advance=lambda: None) -> tuple[Graph, Moments, dict]:
+    """A graph of columns (n_galaxy, d), their moments, and its JSON with frequencies, its dependence on the order of columns, and what touches the mass.
+
+    Parameters
+    ----------
+    options : mapping
+        ``transform``, ``blocks``, ``orders``, ``limit_s`` and those of `galmass.causality.graph.search_correlation`.
+    n : int
+        Replicates.
+    """
+    sums, own = moments(values, known.names, options["transform"], options["blocks"], seed), {key: options[key] for key in DEFAULTS}
+    found = search_correlation(*sums.correlation(), method, known, **own)
+    again = graphs(sums, method, known, n, seed, threads, options["limit_s"], advance, **own)
+    shares = frequencies(again)
+    order = order_dependence(*sums.correlation(), method, known, options["orders"], seed, **own)
+    content = {"replicates": len(again), "order": order, "seed": seed, "touching": touching(shares["adjacent"], known.names)}
+    return found, sums, found.to_json(shares) | content
+
+
+def touching(adjacent, names, of: str = MASS) -> dict[str, float]:
+    """How often each of the other variables is joined to one, from shares (d, d); empty where that is not among them."""
+    if of not in names:
+        return {}
+    return {name: float(share) for name, share in zip(names, adjacent[names.index(of)], strict=True) if name != of}

@@ -20,15 +20,24 @@ def places(tiers) -> dict[str, np.ndarray]:
 
 
 def side_by_side(contents, sample: str) -> Figure:
-    """One panel a method."""
-    x, y = np.array(list(places(contents[0]["tiers"]).values())).T
-    shape = (np.ptp(y) + 1.6) / (np.ptp(x) + 1.0)  # as `_draw` frames them
-    drawn = style.figure(_WIDTH * len(contents), _WIDTH * shape + 0.8)
-    for axis, content in zip(drawn.subplots(1, len(contents), squeeze=False)[0], contents, strict=True):
-        _draw(axis, content)
-        axis.set_title(f"{_TITLES[content['method']]}, {content['table']['complete']} galaxies, {content['replicates']} replicates")
+    """One column a method; one row for the graphs of all galaxies, and one for those with what each network says."""
+    rows = {"": contents} | {name: [content["given_network"][name] for content in contents] for name in contents[0]["given_network"]}
+    shapes = [_shape(row[0]["tiers"]) for row in rows.values()]
+    drawn = style.figure(_WIDTH * len(contents), _WIDTH * sum(shapes) + 0.8)
+    panels = drawn.subplots(len(rows), len(contents), squeeze=False, height_ratios=shapes)
+    for axes, (name, row) in zip(panels, rows.items(), strict=True):
+        for axis, content in zip(axes, row, strict=True):
+            _draw(axis, content)
+            seen = f"{content['table']['complete']} galaxies that {name} has not seen" if name else f"{content['table']['complete']} galaxies"
+            axis.set_title(f"{_TITLES[content['method']]}, {seen}, {content['replicates']} replicates")
     drawn.suptitle(f"{sample}: hypotheses; line width: frequency of the edge in bootstrap replicates")
     return drawn
+
+
+def _shape(tiers) -> float:
+    """Height over width of a panel, as `_draw` frames it."""
+    x, y = np.array(list(places(tiers).values())).T
+    return (np.ptp(y) + 1.6) / (np.ptp(x) + 1.0)
 
 
 def _draw(axis, content) -> None:
