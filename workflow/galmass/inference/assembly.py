@@ -85,8 +85,7 @@ def assemble(setup: Mapping, gridded, device="cpu", dtype=torch.float32) -> Post
     cells = gridded.mask
     errors, used = noise.of_cells(
         galaxy.get("likelihood") or fitting["likelihood"],
-        *(values[cells] for values in (gridded.mean, gridded.std, gridded.propagated, gridded.count)),
-        gridded.metadata["kernel"]["min_effective"],
+        *(values[cells] for values in (gridded.mean, gridded.std, gridded.propagated, gridded.nu)),
         np.broadcast_to(gridded.real_only, cells.shape)[cells],
         gridded.metadata["kernel"]["information_factor"],
     )
