@@ -3,9 +3,11 @@
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import integrate, stats
 
 from galmass.errors import InputError
@@ -528,7 +530,7 @@ def test_a_kernel_that_is_not_the_files_is_refused_or_noted():
     data = as_file(gridding.grid(noise(2000, reach=6.0), N_PIX, CELL))
     kernel = {"window": "kaiser_bessel", "window_m": 3, "window_beta": 4.0}
     told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []})
-    with pytest.raises(InputError, match=r"grid\.support is 1, .* a kernel 3 uv cells wide; set it to that"):
+    with pytest.raises(InputError, match=r"grid\.support is 1, .* a kernel 3 uv cells wide; set it to that or null"):
         gridding.of_visibilities(told, None, None, support=1, beta=2.0, min_effective=5)
     found = gridding.of_visibilities(told, None, None, support=3, beta=2.0, min_effective=5)
     assert found.metadata["kernel"]["support"] == 3
@@ -537,7 +539,22 @@ def test_a_kernel_that_is_not_the_files_is_refused_or_noted():
         "the file's kernel has beta = 4.0; grid.beta = 2.0 was not used",
     ]
     silent = gridding.of_visibilities(data, None, None, support=1, beta=2.0, min_effective=5)
-    assert silent.metadata["notes"][-1] == "the file does not tell its kernel: grid.support, beta and min_effective (1, 2.0, 5) were not used"
+    assert silent.metadata["notes"][-1] == "the file does not tell its kernel: grid.support = 1, beta = 2, min_effective = 5 were not used"
+
+
+def test_ngc4697_takes_the_kernel_of_its_file():
+    """viscube's default is 6 cells wide; its non-overlapping engine has 1."""
+    options = yaml.safe_load((Path(__file__).parents[3] / "config" / "ngc4697.yaml").read_text())["galaxies"]["ngc4697"]["grid"]
+    data = as_file(gridding.grid(noise(2000, reach=6.0), N_PIX, CELL))
+    for support in (1, 6):
+        kernel = {"window": "kaiser_bessel", "window_m": support, "window_beta": 9.0}
+        told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []})
+        found = gridding.of_visibilities(told, **options)
+        assert (found.metadata["kernel"]["support"], found.metadata["kernel"]["beta"]) == (support, 9.0)
+        assert found.metadata["kernel"]["information_factor"] == gridding.information_factor(support, 9.0)
+        assert not [note for note in found.metadata["notes"] if "beta" in note]
+    with pytest.raises(InputError, match=r"grid\.n_pix, cell_arcsec and support may be null for visibilities that came gridded only"):
+        gridding.of_visibilities(noise(100), N_PIX, CELL, support=None, beta=None, min_effective=5)
 
 
 def test_what_is_no_grid_is_refused():

@@ -432,12 +432,13 @@ def _scattered(values, where, shape, kind):
 def of_visibilities(visibilities, n_pix: int | None, cell_arcsec: float | None, **options) -> Gridded:
     """`from_gridded` for visibilities that came gridded, which must be on a grid of these uv cells (None: whatever it is), and `grid` for all others.
 
-    The `options` of `grid` have no say in the former: a `support` that is not the file's is refused, the others are noted where they differ.
+    The `options` of `grid` have no say in the former: a `support` that is not the file's is refused, the others are noted where they differ; None is what the
+    file has.
     """
     about = visibilities.metadata.get("grid")
     if about is None:
-        if n_pix is None or cell_arcsec is None:
-            raise InputError("config: grid.n_pix and grid.cell_arcsec may be null for visibilities that came gridded only; state both")
+        if None in (n_pix, cell_arcsec, options.get("support", 1)):
+            raise InputError("config: grid.n_pix, cell_arcsec and support may be null for visibilities that came gridded only; state them")
         return grid(visibilities, n_pix, cell_arcsec, **options)
     field_of_view = about["n_pix"] * about["cell_arcsec"]
     if None not in (n_pix, cell_arcsec) and abs(n_pix * cell_arcsec / field_of_view - 1) > 1e-4:
@@ -454,10 +455,12 @@ def _unused(about, theirs, support=None, beta=None, min_effective=None) -> list[
     """What to note of options for visibilities that came gridded; `InputError` for another support than theirs."""
     if "window_m" in about and support not in (None, theirs["support"]):
         raise InputError(
-            f"config: grid.support is {support}, and these visibilities came gridded with a kernel {theirs['support']} uv cells wide; set it to that"
+            f"config: grid.support is {support}, and these visibilities came gridded with a kernel {theirs['support']} uv cells wide; set it to that or null"
         )
     if "window_m" not in about:
-        return [f"the file does not tell its kernel: grid.support, beta and min_effective ({support}, {beta}, {min_effective}) were not used"]
+        stated = {"support": support, "beta": beta, "min_effective": min_effective}
+        said = ", ".join(f"{key} = {value:g}" for key, value in stated.items() if value is not None)
+        return [f"the file does not tell its kernel: grid.{said} were not used"] if said else []
     other = [] if beta is None or theirs["beta"] == beta else [f"the file's kernel has beta = {theirs['beta']}; grid.beta = {beta} was not used"]
     return [f"the file's kernel is {theirs['support']} uv cells wide; without counts in the file grid.min_effective is not used", *other]
 
