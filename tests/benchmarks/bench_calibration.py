@@ -41,8 +41,7 @@ def small() -> tuple:
 def by_model(x, rng) -> gridding.Gridded:
     """The small galaxy with the physical vector x by the model that is fitted, and noise as the likelihood declares it: Student's t times the error."""
     _, gridded, problem, _ = small()
-    thin = gridded.count < gridded.metadata["kernel"]["min_effective"]
-    nu = np.where(thin, 1e9, np.maximum(gridded.count - 1, 1))
+    nu = np.where(gridded.mask, np.minimum(gridded.nu, 1e9), 1)
     t = [rng.standard_t(nu) for _ in range(2)]
     noise = np.where(gridded.mask, gridded.std.real * t[0] + 1j * gridded.std.imag * t[1], 0)
     return replace(gridded, mean=mocks.exact(problem, gridded, x).mean + noise)

@@ -205,9 +205,9 @@ def noise_alone(entry: dict, sigma: float, n_vis: int, rng) -> gridding.Gridded:
 
 
 def noise_of(kind: str, gridded) -> noise.Noise:
-    values = (a[gridded.mask] for a in (gridded.mean, gridded.std, gridded.propagated, gridded.count))
+    values = (a[gridded.mask] for a in (gridded.mean, gridded.std, gridded.propagated, gridded.nu))
     real_only = np.broadcast_to(gridded.real_only, gridded.mask.shape)[gridded.mask]
-    return noise.of_cells(kind, *values, gridded.metadata["kernel"]["min_effective"], real_only)[0]
+    return noise.of_cells(kind, *values, real_only)[0]
 
 
 def fitted(data: noise.Noise, jacobian, prior, z, copies: int):

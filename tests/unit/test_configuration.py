@@ -160,6 +160,11 @@ CONTRADICTIONS = {
     ),
     "normal prior without width": ({"priors": {"v_sys": {"kind": "normal", "mean": 1.0}}}, ["priors.v_sys is normal and lacks the key 'sd'"]),
     "fixed without value": ({"priors": {"q_intr": {"kind": "fixed", "low": 1.0}}}, ["priors.q_intr is fixed and lacks the key 'value'"]),
+    "prior of no parameter": ({"priors": {"gama": {"kind": "fixed", "value": 1.0}}}, ["galaxies.ngc4697_mock.priors.gama is no parameter", "'gamma'?"]),
+    "single number of beam and field": (
+        {"priors": {"scale_length": {"kind": "fixed", "value": 1.0, "of": "beam_and_field"}}},
+        ["galaxies.ngc4697_mock.priors.scale_length.of is beam_and_field", "the prior is fixed", "of: null"],
+    ),
     "prior upside down": (
         {"priors": {"gamma": {"kind": "uniform", "low": 1.0, "high": 0.5}}},
         ["galaxies.ngc4697_mock.priors.gamma from low to high is [1.0, 0.5]; the first must be below the second"],
@@ -202,6 +207,7 @@ def test_a_galaxy_that_contradicts_itself_is_refused(change, said):
         {"model": {"n_pix": 180}},
         {"channels": {"continuum_order": 1, "line_range_kms": [900.0, 1600.0]}},
         {"priors": {"gamma": {"kind": "fixed", "value": 0.5}, "v_sys": {"kind": "normal", "mean": 1240.0, "sd": 10.0}}},
+        {"priors": {"v_sys": {"kind": "normal", "mean": 0.0, "sd": 10.0, "of": "v_sys"}, "flux": {"kind": "fixed", "value": 16.3, "of": None}}},
         # a quarter beam and a tenth of the field: no two numbers of one kind
         {"priors": {"scale_length": {"kind": "log_uniform", "low": 0.5, "high": 0.1, "of": "beam_and_field"}}},
     ],
@@ -255,6 +261,11 @@ def test_common_priors_are_checked_too():
         plan.check_references(with_value(("fitting", "priors", "gamma"), {"kind": "uniform", "high": 1.0}))
     with pytest.raises(InputError, match=r"config: fitting.priors.v_sys from low to high is \[100.0, -100.0\]"):
         plan.check_references(with_value(("fitting", "priors", "v_sys"), {"kind": "uniform", "low": 100.0, "high": -100.0, "of": "v_sys"}))
+    fixed = {"kind": "fixed", "value": 1.0}
+    with pytest.raises(InputError, match=r"config: fitting.priors.alpa is no parameter of a galaxy; did you mean 'alpha'"):
+        plan.check_references(with_value(("fitting", "priors", "alpa"), fixed))
+    with pytest.raises(InputError, match=r"config: fitting.model_priors.sersic.x is no parameter of a galaxy; known: .*, scale_length"):
+        plan.check_references(with_value(("fitting", "model_priors"), {"sersic": {"x": fixed}}))
 
 
 def test_the_mass_models_of_the_schema_are_those_of_the_plan():

@@ -8,7 +8,7 @@ from galmass.causality import summaries
 from galmass.causality.knowledge import Knowledge
 from galmass.contrastive.modalities import Modality
 from galmass.errors import InputError
-from galmass.inference.kinds import KINDS
+from galmass.inference.kinds import KINDS, require_known, require_reference
 
 MASS_MODELS = ("nuker", "mge", "mge_without_innermost", "sersic", "core_sersic")
 # what each kind of observation must name
@@ -194,11 +194,13 @@ def _check_galaxy(key: str, entry: Mapping) -> None:
 
 
 def _check_priors(key: str, priors: Mapping) -> None:
+    require_known(key, priors)
     for name, prior in priors.items():
         needed = PRIORS[prior["kind"]]
         missing = [field for field in needed if field not in prior]
         if missing:
             raise InputError(f"config: {key}.{name} is {prior['kind']} and lacks the key '{missing[0]}'")
+        require_reference(f"{key}.{name}", prior)
         # the lower limit may refer to something else than the upper one
         if "low" in prior and "high" in prior and prior.get("of") != "beam_and_field":
             _increasing(f"{key}.{name} from low to high", [prior["low"], prior["high"]])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import GALAXY, REST
+from conftest import GALAXY, REST, setup_of
 from scipy import stats
 
-from galmass.inference import checks
+from galmass.inference import assembly, checks
 from galmass.inference.samples import Samples
 from galmass.units import LIGHT, G
 from galmass.visibilities import imaging
@@ -73,8 +73,9 @@ def test_correlated_data_are_fewer_and_scatter_more(posterior, truth):
 
 def test_groups_cover_all_data(gridded, posterior):
     used = posterior.used.numpy()
-    channel = checks.group_by_channel(gridded, used)
+    filled, channel = checks.group_by_channel(gridded, used)
     assert len(channel) == gridded.n_data
+    np.testing.assert_array_equal(filled, np.arange(len(gridded.frequency)))
     np.testing.assert_array_equal(np.bincount(channel), 2 * gridded.mask.sum((1, 2)) - (gridded.mask & gridded.real_only).sum((1, 2)))
     groups, edges = checks.group_by_baseline(gridded, used, 6)
     sizes = np.bincount(groups, minlength=6)
@@ -151,6 +152,22 @@ def test_a_whole_check_speaks_of_the_best_draw_and_all_data(gridded, posterior, 
     assert found.numbers["gas_extent_arcsec"] == pytest.approx(4.743865 * best[posterior.names.index("scale_length")], rel=1e-3)
     # noise of 16 images of 32 x 32 pixels, of the order of a beam each: the largest of some 4000 normal numbers
     assert 2.5 < found.numbers["largest_residual_over_noise"] < 6
+
+
+def test_a_channel_without_data_is_left_out(gridded, checked):
+    """All of one channel flagged: it has no row and no noise, and the others are as they were."""
+    drawn, whole = checked
+    mask = gridded.mask.copy()
+    mask[7] = False
+    flagged = type(gridded)(**{**vars(gridded), "mask": mask, **{name: np.where(mask, getattr(gridded, name), 0) for name in ("mean", "std", "propagated")}})
+    found = checks.check(assembly.assemble(setup_of(), flagged, dtype=torch.float64), drawn, flagged, GALAXY, 3)
+    expected = np.delete(LIGHT * (1 - gridded.frequency / REST), 7)
+    np.testing.assert_allclose([row["velocity_km_s"] for row in found.channels], expected)
+    assert [row["n"] for row in found.channels] == [row["n"] for k, row in enumerate(whole.channels) if k != 7]
+    assert found.numbers["chi2_per_datum"]["n"] == flagged.n_data
+    assert 2.5 < found.numbers["largest_residual_over_noise"] < 6
+    assert found.numbers["noise_jy_per_beam"] == pytest.approx(whole.numbers["noise_jy_per_beam"], rel=0.05)
+    assert all(np.isfinite(values).all() for name, (values, *_) in found.arrays.items() if not name.startswith("moments"))
 
 
 def test_a_slit_along_the_major_axis_shows_the_receding_side_at_positive_offsets(checked):

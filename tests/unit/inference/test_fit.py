@@ -63,6 +63,12 @@ def test_summary_of_every_parameter(short):
     assert drawn.chains.shape == (4, summary["n_draws"], posterior.n)
     assert drawn.prior.shape == (fit.N_PRIOR, posterior.n)
     assert summary["log_posterior"] == pytest.approx(float(drawn.log_prob.max()))
+    z = posterior.parameters.coordinates(torch.from_numpy(drawn.chains).clone())
+    likelihoods = torch.from_numpy(drawn.log_prob) - posterior.log_prior(z)
+    assert summary["max_log_likelihood"] == pytest.approx(float(likelihoods.max()))
+    assert [set(mode) for mode in summary["modes"]] == [{"x", "log_posterior", "converged", "distance", "weight"}] * len(summary["modes"])
+    assert summary["modes"][0]["distance"] == 0
+    assert sum(mode["weight"] for mode in summary["modes"]) == pytest.approx(1)
     assert summary["n_data"] == len(posterior.used)
 
 
@@ -149,7 +155,7 @@ def test_a_position_angle_to_the_north_has_a_median_and_intervals(gridded, monke
     found = diagnostics.diagnose(posterior.reported(z))
     result = sampling.Result(z, -torch.arange(2000.0).reshape(4, 500), 0.8, "delayed", True, [], found, 2000, 1.0)
     mode = {"z": z[0, 0].tolist(), "x": dict(zip(posterior.names, posterior.parameters.physical(z[0, 0]).tolist(), strict=True))}
-    monkeypatch.setattr(fit, "_modes", lambda *_: [{**mode, "log_posterior": 0.0, "converged": True}])
+    monkeypatch.setattr(fit, "_modes", lambda *_: [{**mode, "log_posterior": 0.0, "converged": True, "distance": 0.0, "weight": 1.0}])
     monkeypatch.setattr(sampling, "run", lambda *_: result)
     drawn, summary = fit.fit(posterior, gridded, galaxy, FITTING, SEED, tmp_path, {}, "north")
     angle = summary["parameters"]["position_angle"]

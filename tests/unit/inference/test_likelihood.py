@@ -1,5 +1,6 @@
 """The log posterior of a small galaxy: derivatives, halves, curvature, and what the data know."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import yaml
 from conftest import GALAXY, PRIORS, TRUTH, observe, setup_of
 
 from galmass import stores
+from galmass.discs import brightness, cube, mass_models
 from galmass.errors import InputError
-from galmass.inference import assembly, fisher, likelihood
+from galmass.inference import assembly, fisher, kinds, likelihood
 from galmass.visibilities import gridding
 
 ROOT = Path(__file__).parents[3]
@@ -129,8 +131,68 @@ def test_setup_moves_with_its_folder(gridded, posterior, truth, tmp_path):
 
 
 def test_misspelt_prior_is_named(gridded):
-    with pytest.raises(InputError, match=r"priors\.inclnation is no parameter"):
-        assembly.assemble(setup_of(galaxy={"priors": {"inclnation": {"kind": "fixed", "value": 60.0}}}), gridded)
+    wrong = {"inclnation": {"kind": "fixed", "value": 60.0}}
+    for setup, key in (
+        (setup_of(galaxy={"priors": wrong}), "priors"),
+        (setup_of(fitting={"priors": PRIORS | wrong}), "fitting.priors"),
+        (setup_of(fitting={"model_priors": {"nuker": wrong}}), "fitting.model_priors.nuker"),
+    ):
+        with pytest.raises(InputError, match=rf"config: {key}\.inclnation is no parameter of a galaxy; did you mean 'inclination'"):
+            assembly.assemble(setup, gridded)
+
+
+def test_the_names_of_priors_are_those_of_all_models():
+    discs = {name for profile in brightness.PROFILES.values() for name in profile.names} | {*cube.GEOMETRY, "thickness"}
+    assert set(kinds.PARAMETERS) == {*mass_models.UNITS, *discs}
+    assert len(set(kinds.PARAMETERS)) == len(kinds.PARAMETERS)
+
+
+def test_every_number_of_a_prior_refers_to_what_it_says(gridded):
+    flux = assembly.shortest_baseline_flux(gridded, GALAXY["rest_frequency_hz"])
+    of = {
+        "v_sys": {"kind": "normal", "mean": 5.0, "sd": 20.0, "low": -50.0, "of": "v_sys"},
+        "flux": {"kind": "normal", "mean": 1.1, "sd": 0.2, "low": 0.5, "high": 2.0, "of": "shortest_baselines"},
+    }
+    found = assembly.assemble(setup_of(galaxy={"priors": of}), gridded).prior
+    assert (found["v_sys"].mean, found["v_sys"].sd, found["v_sys"].low) == (1005.0, 20.0, 950.0)
+    assert [found["flux"].mean, found["flux"].sd, found["flux"].low, found["flux"].high] == pytest.approx([1.1 * flux, 0.2 * flux, 0.5 * flux, 2 * flux])
+    fixed = {"v_sys": {"kind": "fixed", "value": 10.0, "of": "v_sys"}, "flux": {"kind": "fixed", "value": 1.0, "of": "shortest_baselines"}}
+    assert assembly.assemble(setup_of(galaxy={"priors": fixed}), gridded).parameters.fixed == {"q_intr": 0.7, "v_sys": 1010.0, "flux": flux}
+    plain = {"v_sys": {"kind": "fixed", "value": 1010.0, "of": None}}
+    assert assembly.assemble(setup_of(galaxy={"priors": plain}), gridded).parameters.fixed["v_sys"] == 1010.0
+    with pytest.raises(InputError, match=r"priors\.scale_length\.of is beam_and_field, .* the prior is fixed"):
+        assembly.assemble(setup_of(galaxy={"priors": {"scale_length": {"kind": "fixed", "value": 1.0, "of": "beam_and_field"}}}), gridded)
+
+
+def test_a_mapping_that_is_no_setup_is_told_what_it_lacks(gridded, tmp_path):
+    gridding.write(tmp_path / "grid.zarr", gridded)
+    whole = setup_of() | {"grid": str(tmp_path / "grid.zarr")}
+    for setup, missing in (
+        ({**GALAXY, "grid": {"n_pix": 40}}, "galaxy, fitting, mass_model"),
+        ({key: value for key, value in whole.items() if key != "deprojection"}, "deprojection"),
+        (whole | {"mass_model": "mge"}, "mge_table"),
+        (whole | {"grid": {"n_pix": 40}}, "the path of grid.zarr under grid"),
+    ):
+        with pytest.raises(InputError, match=f"the mapping lacks {missing}; give the folder of a fit"):
+            assembly.log_likelihood(setup)
+    assert assembly.log_likelihood(whole).names
+
+
+def test_vectors_are_taken_one_after_the_other(posterior, truth):
+    x = torch.stack([truth, truth * 1.001]).requires_grad_()
+    found = posterior(x)
+    assert found.tolist() == [float(posterior(vector)) for vector in x.detach()]
+    assert posterior(x.detach()[:, None]).tolist() == [[value] for value in found.tolist()]
+    found[1].backward()
+    assert not x.grad[0].any()
+    assert bool(x.grad[1].any())
+
+
+def test_centroids_that_are_not_there_are_refused(gridded):
+    setup = setup_of(galaxy={"model": {**GALAXY["model"], "centroids": True}})
+    assert assembly.assemble(setup, gridded).n
+    with pytest.raises(InputError, match=r"model\.centroids is true, and these visibilities came gridded"):
+        assembly.assemble(setup, replace(gridded, metadata=gridded.metadata | {"grid": {"n_pix": 40}}))
 
 
 def test_priors_of_a_galaxy_come_first(gridded):

@@ -71,8 +71,7 @@ def cells(kind, **changed):
         "mean": np.array([1 + 0j, 2 - 1j, 0.5 + 3j]),
         "std": np.array([0.1 + 0.2j, 0.3 + 0.1j, 0.2 + 0.2j]),
         "propagated": np.array([0.15, 0.25, 0.2]),
-        "count": np.array([20.0, 10.0, 1.0]),
-        "min_effective": 5,
+        "nu": np.array([19.0, 9.0, np.inf]),
         "real_only": np.array([True, False, False]),
     }
     return noise.of_cells(kind, **{**entries, **changed})
@@ -88,7 +87,7 @@ def test_each_kind_takes_its_own_errors():
     scattered, _ = cells("student_t")
     np.testing.assert_array_equal(scattered.std, [0.1, 0.3, 0.1, 0.2, 0.2])
     np.testing.assert_array_equal(scattered.nu[:3], [19, 9, 9])
-    assert scattered.known.tolist() == [False, False, False, True, True]  # a cell of one visibility has no scatter
+    assert scattered.known.tolist() == [False, False, False, True, True]  # of the third cell the weights alone speak
     weighted, _ = cells("gaussian")
     np.testing.assert_array_equal(weighted.std, [0.15, 0.25, 0.25, 0.2, 0.2])
     assert bool(weighted.known.all())
@@ -120,8 +119,8 @@ def test_an_amplitude_errs_by_its_sigma_whatever_the_kernel(support, kind):
     data = Visibilities(u / scale, v / scale, vis, weight, weight == 0, 1e11 + 1e7 * np.arange(n_chan), {})
     found = gridding.grid(data, size, 0.5, support)
     kernel, mask = found.metadata["kernel"], found.mask
-    fields = (values[mask] for values in (found.mean, found.std, found.propagated, found.count))
-    subject, used = noise.of_cells(kind, *fields, kernel["min_effective"], np.broadcast_to(found.real_only, mask.shape)[mask], kernel["information_factor"])
+    fields = (values[mask] for values in (found.mean, found.std, found.propagated, found.nu))
+    subject, used = noise.of_cells(kind, *fields, np.broadcast_to(found.real_only, mask.shape)[mask], kernel["information_factor"])
     channel = torch.from_numpy(np.repeat(np.nonzero(mask)[0], 2))[used]
     ones = torch.view_as_real(torch.ones(int(mask.sum()), dtype=torch.complex128)).reshape(-1)[used]
     score, information = (torch.bincount(channel, ones * x) for x in subject.score_and_weights(ones))
@@ -134,8 +133,8 @@ def test_an_amplitude_errs_by_its_sigma_whatever_the_kernel(support, kind):
 
 def test_unknown_counts_refuse_students_t_and_name_the_key():
     with pytest.raises(InputError, match=r"fitting\.likelihood is student_t.*gaussian"):
-        cells("student_t", count=np.full(3, np.nan))
-    subject, _ = cells("gaussian", count=np.full(3, np.nan))
+        cells("student_t", nu=np.full(3, np.nan))
+    subject, _ = cells("gaussian", nu=np.full(3, np.nan))
     assert bool(subject.known.all())
 
 

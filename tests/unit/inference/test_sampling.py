@@ -196,6 +196,14 @@ def test_limits_that_rest_on_few_samples_are_named(tmp_path):
     assert not any("tail ESS" in note for note in many.notes)
 
 
+def test_outer_limits_that_rest_on_few_draws_are_told(tmp_path):
+    few = _run(tmp_path, options=SMALL | {"target_ess": 100, "max_r_hat": 1.3})
+    n = few.z.shape[0] * few.z.shape[1]
+    assert any(note.startswith(f"{n} draws: {0.0015 * n:.0f} lie beyond each limit of 99.7 %") for note in few.notes)
+    assert sampling._few(16_600)
+    assert not sampling._few(16_700)  # 25 draws
+
+
 @pytest.mark.parametrize(("limit", "value"), [("max_steps", 12), ("max_seconds", 0.0)])
 def test_what_has_not_converged_says_so(limit, value, tmp_path):
     result = _run(tmp_path, options=SMALL | {limit: value})

@@ -3,9 +3,11 @@
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import integrate, stats
 
 from galmass.errors import InputError
@@ -44,8 +46,8 @@ def noise(n, seed=1, reach=N_PIX / 2 + 0.4, n_chan=2):
 
 
 def looped(data, channel, support, beta, min_effective=5):
-    """The arrays of every cell (mean, std, propagated, count, du, dv) by a loop over cells, from the definition: a cell (k, j) of the sky and (-k, -j)."""
-    half, result = N_PIX // 2, np.zeros((6, N_PIX, N_PIX // 2 + 1), complex)
+    """The arrays of every cell (mean, std, propagated, count, nu, du, dv) by a loop over cells, from the definition: a cell (k, j) of the sky and (-k, -j)."""
+    half, result = N_PIX // 2, np.zeros((7, N_PIX, N_PIX // 2 + 1), complex)
     u, v, vis, weight = data.u * SCALE, data.v * SCALE, data.vis[channel], data.weight[channel]
     for column, row in ((k, j) for k in range(half + 1) for j in (range(half + 1) if k in (0, half) else range(-half, half))):
         parts = []
@@ -64,12 +66,16 @@ def statistics(weight, kernel, values, du, dv, min_effective):
     w = weight * kernel
     mean, count = np.sum(w * values) / w.sum(), w.sum() ** 2 / np.sum(w**2)
     propagated = np.sqrt(np.sum(kernel**2 * weight)) / np.sum(kernel * weight)
-    if count < min_effective:
-        std = propagated * (1 + 1j)
-    else:
-        scatter = [np.sum(w * (f(values) - f(mean)) ** 2) / w.sum() for f in (np.real, np.imag)]
-        std = np.sqrt(scatter[0] / (count - 1)) + 1j * np.sqrt(scatter[1] / (count - 1))
-    return mean, std, propagated, count, np.sum(w * du) / w.sum(), np.sum(w * dv) / w.sum()
+    std, nu = propagated * (1 + 1j), np.inf
+    # quadratic forms of normal numbers with variances 1 / weight: the scatter V A V and the mean b V
+    covariance, scatter, b = np.diag(1 / weight), np.diag(w) - np.outer(w, w) / w.sum(), w / w.sum()
+    product = scatter @ covariance
+    if count >= min_effective:
+        satterthwaite = np.trace(product) ** 2 / np.trace(product @ product)
+        correlation = b @ covariance @ scatter @ covariance @ b / (b @ covariance @ b * np.trace(product))
+        parts = [np.sqrt(f(values) @ scatter @ f(values) / np.trace(product) * (b @ covariance @ b)) for f in (np.real, np.imag)]
+        std, nu = parts[0] + 1j * parts[1], satterthwaite * (1 + satterthwaite * correlation)
+    return mean, std, propagated, count, nu, np.sum(w * du) / w.sum(), np.sum(w * dv) / w.sum()
 
 
 @pytest.mark.parametrize(("support", "beta"), [(1, 0.0), (1, 2.0), (2, 1.4), (3, 4.0)])
@@ -79,12 +85,13 @@ def test_cells_equal_a_loop(support, beta):
     both = np.ones(found.real_only.shape, bool)
     both[0, 0] = False  # V and its partner are one: the sign of their odd parts is a convention
     for channel in range(2):
-        mean, std, propagated, count, du, dv = looped(data, channel, support, beta)
+        mean, std, propagated, count, nu, du, dv = looped(data, channel, support, beta)
         assert np.array_equal(found.mask[channel], count.real > 0)
         for name, expected in {"mean": mean, "std": std, "propagated": propagated, "count": count}.items():
             values = getattr(found, name)[channel]
             np.testing.assert_allclose(values[both], expected[both], rtol=1e-11, atol=1e-12, err_msg=name)  # sums of tens of numbers
             np.testing.assert_allclose(values[~both].real, expected[~both].real, rtol=1e-11, err_msg=name)
+        np.testing.assert_allclose(found.nu[channel][both], nu[both].real, rtol=1e-6)  # float32
         np.testing.assert_allclose(found.du[channel][both], du[both].real, atol=1e-7 * support)  # float32
         np.testing.assert_allclose(found.dv[channel][both], dv[both].real, atol=1e-7 * support)
     assert 0.02 < np.mean(found.count[found.mask] < 5) < 0.98  # both kinds of error were there
@@ -200,6 +207,7 @@ def test_mean_over_its_error_follows_student_t():
     mean, std = found.mean[found.mask], found.std[found.mask]
     z = np.concatenate([(mean.real - 2) / std.real, (mean.imag + 1) / std.imag])
     assert len(z) == 2 * 40 * 7 * 13
+    np.testing.assert_allclose(found.nu[found.mask], n - 1, rtol=1e-6)
     assert stats.kstest(z, "t", args=(n - 1,)).pvalue > 0.01
     assert stats.kstest(z, "norm").pvalue < 1e-6
 
@@ -213,13 +221,53 @@ def test_student_t_holds_with_kernel_and_weights():
     vis = (rng.normal(size=(n_chan, n)) + 1j * rng.normal(size=(n_chan, n))) / np.sqrt(weight)
     found = gridding.grid(observation(u, v, vis, weight, n_chan=n_chan), N_PIX, CELL)
     good = found.mask & (found.count >= 5)
-    z, degrees = found.mean[good].real / found.std[good].real, found.count[good] - 1
+    z, degrees = found.mean[good].real / found.std[good].real, found.nu[good]
     assert stats.kstest(stats.t.cdf(z, degrees), "uniform").pvalue > 0.01
     assert stats.kstest(stats.norm.cdf(z), "uniform").pvalue < 0.01
     # the weights' own error is right where they are: of few visibilities
     thin = gridding.grid(observation(u, v, vis, weight, n_chan=n_chan), N_PIX, CELL, min_effective=1e9)
     chi2 = np.mean((thin.mean[thin.mask].real / thin.std[thin.mask].real) ** 2)
     assert abs(chi2 - 1) < 4 * math.sqrt(2 / thin.mask.sum())
+
+
+@pytest.mark.parametrize(("n", "scatter"), [(8, 0.0), (8, 0.6), (12, 1.0), (24, 0.0), (24, 1.0)])
+def test_errors_are_unbiased_whatever_the_weights(n, scatter):
+    """With the default kernel, n a cell, and weights that scatter log-normally: variances, and squares over them as their Student's t expects."""
+    rng, n_chan = np.random.default_rng(12), 400
+    columns, rows = (a.ravel() for a in np.meshgrid(np.arange(1, 6), np.arange(-4, 6)))
+    u, v = (np.repeat(a, n) + rng.uniform(-0.5, 0.5, n * len(a)) for a in (columns, rows))
+    weight = np.exp(scatter * rng.normal(size=(n_chan, len(u))))
+    vis = (rng.normal(size=(n_chan, len(u))) + 1j * rng.normal(size=(n_chan, len(u)))) / np.sqrt(weight)
+    found = gridding.grid(observation(u, v, vis, weight, n_chan=n_chan), N_PIX, CELL)
+    good = found.mask & np.isfinite(found.nu)
+    assert good.sum() > 5000
+    mean, std, nu, true = (a[good] for a in (found.mean, found.std, found.nu.astype(float), found.propagated))
+    assert np.mean(np.abs(std) ** 2 / 2) / np.mean(true**2) == pytest.approx(1, abs=0.02)  # 10 000 to 40 000 numbers of nu = 7 and more: 0.2 to 0.5 %
+    assert np.mean(nu) == pytest.approx(n - 1, rel=0.03)
+    square = (mean.real**2 / std.real**2 + mean.imag**2 / std.imag**2) / 2 * (nu - 2) / nu
+    assert np.mean(square) == pytest.approx(1, abs=0.03)  # of 40 000 numbers, 1 % at n = 8; with n_eff - 1 degrees of freedom 0.95
+
+
+def test_a_kernel_that_leaves_few_visibilities_is_no_gaussian_of_many():
+    """Of 24 visibilities under a kernel of beta = 9 a few decide: 95 % intervals hold what they should, where n - 1 degrees of freedom hold 94 %."""
+    rng, n, n_chan = np.random.default_rng(13), 24, 300
+    columns, rows = (a.ravel() for a in np.meshgrid(np.arange(1, 6), np.arange(-4, 6)))
+    u, v = (np.repeat(a, n) + rng.uniform(-0.5, 0.5, n * len(a)) for a in (columns, rows))
+    vis = rng.normal(size=(n_chan, len(u))) + 1j * rng.normal(size=(n_chan, len(u)))
+    found = gridding.grid(observation(u, v, vis, n_chan=n_chan), N_PIX, CELL, beta=9.0)
+    good = found.mask & np.isfinite(found.nu)
+    inside = np.abs(found.mean[good].real / found.std[good].real) < stats.t.ppf(0.975, found.nu[good])
+    assert good.sum() > 10_000
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.01)  # 0.2 %, and 0.5 % that the approximation errs by
+
+
+def test_hardly_any_freedom_takes_the_error_of_the_weights():
+    """One visibility at the centre of a kernel that counts the others little, and their weights much: 4 of them, and 2 degrees of freedom."""
+    weight = np.array([1.0, 150.0, 150.0, 150.0])
+    found = gridding.grid(observation([2, 2.4, 2.4, 2.4], [1, 1.4, 1.4, 1.4], np.arange(4.0), weight), N_PIX, CELL, beta=6.0, min_effective=3)
+    assert found.count[0, 1, 2] > 3
+    assert np.isinf(found.nu[0, 1, 2])
+    assert found.std[0, 1, 2].real == found.propagated[0, 1, 2]
 
 
 def test_scatter_survives_a_strong_source():
@@ -392,11 +440,22 @@ def test_stores_keep_every_number(tmp_path):
     found = gridding.grid(noise(2000), N_PIX, CELL)
     digests = gridding.write(tmp_path / "cells.zarr", found)
     again = gridding.read(tmp_path / "cells.zarr", digests)
-    for name in ("mean", "std", "propagated", "count", "mask", "du", "dv", "taper", "frequency"):
+    for name in ("mean", "std", "propagated", "count", "nu", "mask", "du", "dv", "taper", "frequency"):
         ours, theirs = getattr(found, name), getattr(again, name)
         assert theirs.dtype == ours.dtype, name
         assert np.array_equal(theirs, ours), name
     assert (again.n_pix, again.cell_arcsec, again.metadata) == (found.n_pix, found.cell_arcsec, found.metadata)
+
+
+def test_stores_of_before_have_the_degrees_of_freedom_of_then(tmp_path, monkeypatch):
+    found = gridding.grid(noise(400), N_PIX, CELL)
+    monkeypatch.setattr(gridding, "_FIELDS", {name: kind for name, kind in gridding._FIELDS.items() if name != "nu"})
+    gridding.write(tmp_path / "cells.zarr", found)
+    monkeypatch.undo()
+    again = gridding.read(tmp_path / "cells.zarr")
+    thin = found.count < 5
+    assert 0 < thin[found.mask].mean() < 1
+    np.testing.assert_array_equal(again.nu[found.mask], np.where(thin, np.inf, found.count - 1).astype(np.float32)[found.mask])
 
 
 def as_file(found, n_pix=N_PIX, turned=False):
@@ -421,6 +480,8 @@ def test_gridded_files_come_back_without_loss(tmp_path, turned):
     assert np.array_equal(again.mean.real, found.mean.real)
     assert np.array_equal(again.mean.imag[:, ~found.real_only], found.mean.imag[:, ~found.real_only])
     assert np.isnan(again.count[again.mask]).all()
+    assert np.isnan(again.nu[again.mask]).all()
+    assert again.thin_share is None
     assert not again.count[~again.mask].any()
     gridding.write(tmp_path / "cells.zarr", again)
     assert np.isnan(gridding.read(tmp_path / "cells.zarr").count[again.mask]).all()
@@ -469,7 +530,7 @@ def test_a_kernel_that_is_not_the_files_is_refused_or_noted():
     data = as_file(gridding.grid(noise(2000, reach=6.0), N_PIX, CELL))
     kernel = {"window": "kaiser_bessel", "window_m": 3, "window_beta": 4.0}
     told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []})
-    with pytest.raises(InputError, match=r"grid\.support is 1, .* a kernel 3 uv cells wide; set it to that"):
+    with pytest.raises(InputError, match=r"grid\.support is 1, .* a kernel 3 uv cells wide; set it to that or null"):
         gridding.of_visibilities(told, None, None, support=1, beta=2.0, min_effective=5)
     found = gridding.of_visibilities(told, None, None, support=3, beta=2.0, min_effective=5)
     assert found.metadata["kernel"]["support"] == 3
@@ -478,7 +539,22 @@ def test_a_kernel_that_is_not_the_files_is_refused_or_noted():
         "the file's kernel has beta = 4.0; grid.beta = 2.0 was not used",
     ]
     silent = gridding.of_visibilities(data, None, None, support=1, beta=2.0, min_effective=5)
-    assert silent.metadata["notes"][-1] == "the file does not tell its kernel: grid.support, beta and min_effective (1, 2.0, 5) were not used"
+    assert silent.metadata["notes"][-1] == "the file does not tell its kernel: grid.support = 1, beta = 2, min_effective = 5 were not used"
+
+
+def test_ngc4697_takes_the_kernel_of_its_file():
+    """viscube's default is 6 cells wide; its non-overlapping engine has 1."""
+    options = yaml.safe_load((Path(__file__).parents[3] / "config" / "ngc4697.yaml").read_text())["galaxies"]["ngc4697"]["grid"]
+    data = as_file(gridding.grid(noise(2000, reach=6.0), N_PIX, CELL))
+    for support in (1, 6):
+        kernel = {"window": "kaiser_bessel", "window_m": support, "window_beta": 9.0}
+        told = replace(data, metadata={"grid": data.metadata["grid"] | kernel, "notes": []})
+        found = gridding.of_visibilities(told, **options)
+        assert (found.metadata["kernel"]["support"], found.metadata["kernel"]["beta"]) == (support, 9.0)
+        assert found.metadata["kernel"]["information_factor"] == gridding.information_factor(support, 9.0)
+        assert not [note for note in found.metadata["notes"] if "beta" in note]
+    with pytest.raises(InputError, match=r"grid\.n_pix, cell_arcsec and support may be null for visibilities that came gridded only"):
+        gridding.of_visibilities(noise(100), N_PIX, CELL, support=None, beta=None, min_effective=5)
 
 
 def test_what_is_no_grid_is_refused():

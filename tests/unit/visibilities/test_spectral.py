@@ -96,6 +96,18 @@ def test_frames_that_cannot_be_had():
     assert spectral.to_frame(visibilities, "TOPO") is visibilities
 
 
+def test_a_frame_that_comes_back_has_moved():
+    """Three executions over a year: at the first and the last the Earth flies the same way, between them the other."""
+    visibilities, day = _visibilities(_noise((5, 2))), 86400.0
+    seasons = day * np.concatenate([57000.0 + day_ + np.linspace(0, 0.04, 40) for day_ in (0.0, 182.6, 365.25)])
+    with pytest.raises(InputError, match=r"the frame moves by \d\d\.\d+ channels during the observation"):
+        spectral.to_frame(visibilities, "LSRK", time=seasons)
+    factor = spectral.to_frame(visibilities, "LSRK", time=seasons[:40]).frequency / visibilities.frequency
+    # the middle of what the frame did: of an hour, as good as the middle of the hour
+    middle = spectral.to_frame(visibilities, "LSRK", time=seasons[:40].mean(keepdims=True)).frequency / visibilities.frequency
+    np.testing.assert_allclose(factor, middle, rtol=1e-9)
+
+
 def test_average_is_the_weighted_mean_of_what_is_not_flagged():
     rng = np.random.default_rng(4)
     vis, weight, flag = _noise((7, 30)), rng.uniform(0.5, 3, (7, 30)), rng.random((7, 30)) < 0.3

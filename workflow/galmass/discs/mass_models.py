@@ -198,8 +198,6 @@ class MassModel:
         At `distance_mpc`.
     distance_mpc : float
         Nominal distance D0; the parameter `distance`, where given, scales from it.
-    softening_pc : float
-        eps of the black hole, ``G M R^2 / (R^2 + eps^2)^(3/2)``.
     gas_mass : bool
         True adds log_gas_mass, a thin exponential disc of the scale length of the gas.
 
@@ -214,8 +212,8 @@ class MassModel:
         [pc] at D0.
     """
 
-    def __init__(self, stars, radius_pc, distance_mpc: float, softening_pc: float = 0.0, gas_mass: bool = False, dtype=torch.float64, device="cpu"):
-        self.stars, self.distance_mpc, self.softening_pc, self.gas_mass = stars, distance_mpc, softening_pc, gas_mass
+    def __init__(self, stars, radius_pc, distance_mpc: float, gas_mass: bool = False, dtype=torch.float64, device="cpu"):
+        self.stars, self.distance_mpc, self.gas_mass = stars, distance_mpc, gas_mass
         self.names = (*stars.names, "log_m_bh", *(("log_gas_mass", "scale_length") if gas_mass else ()), "distance")
         self.shape = (*stars.shape, *(("log_gas_mass", "scale_length") if gas_mass else ()), "distance")
         self.units = {name: UNITS[name] for name in self.names}
@@ -287,8 +285,7 @@ class MassModel:
         self.stars.check({**ranges, **lengths})
 
     def _black_hole(self, p, stretch):
-        softening = torch.as_tensor(self.softening_pc, dtype=self.dtype, device=self.device) / stretch
-        return velocity.black_hole_squared(self.radius, p["log_m_bh"] - 2 * torch.log10(stretch), softening)
+        return velocity.black_hole_squared(self.radius, p["log_m_bh"] - 2 * torch.log10(stretch), torch.zeros_like(stretch))
 
     def _gas(self, p, stretch):
         if not self.gas_mass:
@@ -304,7 +301,7 @@ def make(name: str, options: Mapping, radius_pc, distance_mpc: float, table=None
     ----------
     name : {"nuker", "mge", "sersic", "core_sersic"}
     options : mapping
-        softening_pc (0), gas_mass (false); of nuker: method (surrogate or direct), extrapolate (error or clamp), weights (path; default
+        gas_mass (false); of nuker: method (surrogate or direct), extrapolate (error or clamp), weights (path; default
         the committed ones); of mge: drop_innermost (false).
     table : DataFrame, optional
         Of an optical MGE, needed by ``mge`` alone; see `optical.read_table`.
@@ -322,11 +319,8 @@ def make(name: str, options: Mapping, radius_pc, distance_mpc: float, table=None
             raise InputError(f"mass model {name}: option {key} is unknown; it takes {', '.join((*COMMON, *own))}")
     if not (math.isfinite(distance_mpc) and distance_mpc > 0):
         raise InputError(f"mass model {name}: the distance is {distance_mpc!r}; it must be positive [Mpc]")
-    softening = options.get("softening_pc", 0.0)
-    if not softening >= 0:
-        raise InputError(f"mass model {name}: softening_pc is {softening!r}; it must be 0 or above [pc]")
     stars = build(options, distance_mpc, table, dtype, device)
-    return MassModel(stars, radius_pc, distance_mpc, softening, options.get("gas_mass", False), dtype, device)
+    return MassModel(stars, radius_pc, distance_mpc, options.get("gas_mass", False), dtype, device)
 
 
 def _nuker(options, distance_mpc, table, dtype, device):
@@ -348,7 +342,7 @@ def _core_sersic(options, distance_mpc, table, dtype, device):
     return SersicStars(CORE_SERSIC_BOX, shape, "log_sigma_break", sersic.log_core_surface_density)
 
 
-COMMON = ("softening_pc", "gas_mass")
+COMMON = ("gas_mass",)
 STARS = {
     "nuker": (_nuker, ("method", "extrapolate", "weights")),
     "mge": (_mge, ("drop_innermost",)),

@@ -304,7 +304,7 @@ def rotation_curve(arrays, beam_pc: float, title: str, truth=None):
 
 
 def comparison(curves, table, beam_pc: float, title: str):
-    """Circular velocities of several mass models over the first, and their black holes with 68 and 99.7 % intervals.
+    """Circular velocities of several mass models over the first, and their black holes with 68 and 95 % intervals.
 
     `curves`: model -> (radius [pc], quantiles (7, n_radius)); `table`: rows with model, median, and limits of log10 M_BH, and the truth.
     """
@@ -312,7 +312,7 @@ def comparison(curves, table, beam_pc: float, title: str):
     left, right = drawn.subplots(1, 2, width_ratios=[1.5, 1])
     _against_first(left, curves, beam_pc)
     for i, (colour, row) in enumerate(zip(_MODELS, table.to_dict("records"), strict=False)):
-        right.plot([row["low_997"], row["high_997"]], [i, i], color=colour, lw=1)
+        right.plot([row["low_95"], row["high_95"]], [i, i], color=colour, lw=1)
         right.plot([row["low_68"], row["high_68"]], [i, i], color=colour, lw=4)
         right.plot(row["log_m_bh"], i, "o", color="k", ms=4)
     if np.isfinite(table["truth"].iloc[0]):
@@ -320,27 +320,27 @@ def comparison(curves, table, beam_pc: float, title: str):
         right.legend()
     right.set_yticks(range(len(table)), [_spaced(model) for model in table["model"]])
     right.set(xlabel=r"log$_{10}$ M$_{\rm BH}$ [M$_\odot$]", ylim=(len(table) - 0.5, -0.5))
-    right.set_title("68 and 99.7 % intervals")
+    right.set_title("68 and 95 % intervals")
     drawn.suptitle(title)
     return drawn
 
 
 def _against_first(axis, curves, beam_pc: float) -> None:
-    """Circular velocities over the median of the first model; bands of 68 %, thin lines at the limits of 99.7 %."""
+    """Circular velocities over the median of the first model; bands of 68 %, thin lines at the limits of 95 %."""
     first = next(iter(curves))
     reference, widest, end = curves[first][1][3], 0.0, beam_pc
     for colour, (model, (radius, quantiles)) in zip(_MODELS, curves.items(), strict=False):
         percent = 100 * (quantiles / reference - 1)
         axis.fill_between(radius, percent[2], percent[4], color=colour, alpha=0.25, lw=0)
-        axis.plot(radius, percent[[0, 6]].T, color=colour, lw=0.6)
+        axis.plot(radius, percent[[1, 5]].T, color=colour, lw=0.6)
         axis.plot(radius, percent[3], color=colour, lw=1.5, label=_spaced(model))
         near = (radius > beam_pc / 4) & (radius < 10 * beam_pc)
-        widest, end = max(widest, abs(percent[:, near]).max(initial=0.0)), max(end, radius[-1])
+        widest, end = max(widest, abs(percent[1:6, near]).max(initial=0.0)), max(end, radius[-1])
     limit = float(np.clip(1.1 * widest, 5, 50))
     axis.axvline(beam_pc, color=style.REFERENCE, ls=":", lw=0.8)
     axis.text(beam_pc, 0.02, " beam", transform=axis.get_xaxis_transform(), color=style.REFERENCE, fontsize=8)
     axis.set(xscale="log", xlabel="R [pc]", ylabel=f"circular velocity over that of {_spaced(first)} [%]", xlim=(beam_pc / 4, end), ylim=(-limit, limit))
-    axis.set_title("medians, 68 % (bands) and 99.7 % (thin)")
+    axis.set_title("medians, 68 % (bands) and 95 % (thin)")
     axis.legend()
 
 

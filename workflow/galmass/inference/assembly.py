@@ -10,7 +10,7 @@ from galmass import stores
 from galmass.discs import mass_models, optical
 from galmass.discs.cube import DiscCube
 from galmass.errors import InputError
-from galmass.inference import noise
+from galmass.inference import kinds, noise
 from galmass.inference.likelihood import Posterior
 from galmass.inference.parameters import Parameters
 from galmass.units import LIGHT, PC_PER_ARCSEC
@@ -30,6 +30,17 @@ def log_likelihood(setup) -> Posterior:
         Folder of a fit (results/<galaxy>/fit/<mass model>), or what `read_setup` makes of its setup.json: that file names others relative to
         itself, a mapping relative to the working directory.
 
+    Returns
+    -------
+    Posterior
+        Called with vectors (..., n) it gives (...), one after the other: ``torch.func.vmap`` cannot map it, since the points of the quadrature are as
+        many as the velocities of each vector need.
+
+    Raises
+    ------
+    InputError
+        For a mapping that lacks a part of a setup, which are more than the galaxy's entry in the config.
+
     Examples
     --------
     >>> ln_l = log_likelihood("results/ngc4697_mock/fit/nuker")
@@ -37,7 +48,17 @@ def log_likelihood(setup) -> Posterior:
     """
     if not isinstance(setup, Mapping):
         setup = read_setup(Path(setup) / "setup.json")
+    _require_whole(setup)
     return assemble(setup, gridding.read(setup["grid"]))
+
+
+def _require_whole(setup: Mapping) -> None:
+    model = str(setup.get("mass_model"))
+    needed = ["galaxy", "fitting", "mass_model", "grid", *["deprojection"] * (model == "nuker"), *["mge_table"] * model.startswith("mge")]
+    missing = [key for key in needed if setup.get(key) is None]
+    if missing or not isinstance(setup["grid"], str | Path):
+        lacking = ", ".join(missing) or "the path of grid.zarr under grid"
+        raise InputError(f"log_likelihood: the mapping lacks {lacking}; give the folder of a fit, or what is in its setup.json")
 
 
 def read_setup(path) -> dict:
@@ -85,8 +106,7 @@ def assemble(setup: Mapping, gridded, device="cpu", dtype=torch.float32) -> Post
     cells = gridded.mask
     errors, used = noise.of_cells(
         galaxy.get("likelihood") or fitting["likelihood"],
-        *(values[cells] for values in (gridded.mean, gridded.std, gridded.propagated, gridded.count)),
-        gridded.metadata["kernel"]["min_effective"],
+        *(values[cells] for values in (gridded.mean, gridded.std, gridded.propagated, gridded.nu)),
         np.broadcast_to(gridded.real_only, cells.shape)[cells],
         gridded.metadata["kernel"]["information_factor"],
     )
@@ -96,6 +116,8 @@ def assemble(setup: Mapping, gridded, device="cpu", dtype=torch.float32) -> Post
 def visibility_model(galaxy: Mapping, gridded, device="cpu", dtype=torch.float32) -> VisibilityModel:
     """Gas disc of a galaxy, seen at the filled cells of a grid."""
     options, cell = galaxy["model"], gridded.cell_arcsec
+    if options["centroids"] and gridded.metadata.get("grid"):
+        raise InputError("config: model.centroids is true, and these visibilities came gridded, without the centroids of their cells; set it to false")
     disc = DiscCube(
         options["oversampling"] * options["n_pix"],
         cell / options["oversampling"],
@@ -144,11 +166,11 @@ def mass_model(setup: Mapping, radius_pc) -> mass_models.MassModel:
 def parameters_of(setup: Mapping, mass, disc, gridded) -> Parameters:
     """Parameters of mass and gas with the priors of the config: those of the galaxy first, then those of the mass model."""
     galaxy, fitting = setup["galaxy"], setup["fitting"]
-    declared = {**fitting["priors"], **fitting["model_priors"].get(setup["mass_model"], {}), **galaxy["priors"]}
-    unknown = [name for name in galaxy["priors"] if name not in (*mass_models.UNITS, *disc.names)]
-    if unknown:
-        known = ", ".join(sorted({*mass_models.UNITS, *disc.names}))
-        raise InputError(f"config: priors.{unknown[0]} is no parameter of a galaxy; known: {known}")
+    own = fitting["model_priors"].get(setup["mass_model"], {})
+    kinds.require_known("fitting.priors", fitting["priors"])
+    kinds.require_known(f"fitting.model_priors.{setup['mass_model']}", own)
+    kinds.require_known("priors", galaxy["priors"], {*mass_models.UNITS, *disc.names})
+    declared = {**fitting["priors"], **own, **galaxy["priors"]}
     order = [name for name in (*mass.names, *disc.names) if name != "distance" or name in declared]
     priors = {name: _absolute(name, declared[name], galaxy, gridded) for name in order if name in declared}
     pivot = galaxy["model"]["pivot_arcsec"] * galaxy["distance_mpc"] * PC_PER_ARCSEC if "log_sigma_break" in order else None
@@ -156,16 +178,19 @@ def parameters_of(setup: Mapping, mass, disc, gridded) -> Parameters:
 
 
 def _absolute(name: str, prior: Mapping, galaxy: Mapping, gridded) -> dict:
-    """A prior whose limits refer to something, in the parameter's own unit."""
+    """A prior whose numbers refer to something, in the parameter's own unit."""
+    kinds.require_reference(f"priors.{name}", prior)
     prior = dict(prior)
     reference = prior.pop("of", None)
     if reference == "v_sys":
-        prior |= {key: prior[key] + galaxy["v_sys_kms"] for key in ("low", "high")}
+        prior |= {key: prior[key] + galaxy["v_sys_kms"] for key in kinds.ADDED if key in prior}
     elif reference == "shortest_baselines":
         flux = shortest_baseline_flux(gridded, galaxy["rest_frequency_hz"])
         if flux <= 0:
-            raise InputError(f"config: priors.{name} refers to the flux on the shortest baselines, which is {flux:.3g} Jy km/s; state its limits in Jy km/s")
-        prior |= {key: prior[key] * flux for key in ("low", "high")}
+            raise InputError(
+                f"config: priors.{name} refers to the flux on the shortest baselines, which is {flux:.3g} Jy km/s; state it in Jy km/s, with of: null"
+            )
+        prior |= {key: prior[key] * flux for key in kinds.SCALED if key in prior}
     elif reference == "beam_and_field":
         field = galaxy["model"]["n_pix"] * gridded.cell_arcsec
         prior |= {"low": prior["low"] * imaging.beam(gridded).size, "high": prior["high"] * field}

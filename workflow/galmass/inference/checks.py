@@ -46,11 +46,12 @@ def check(posterior, samples, gridded, galaxy, seed: int) -> Check:
     x = torch.from_numpy(rng.permutation(samples.flat)[:CURVES])
     best = torch.from_numpy(samples.flat[int(samples.log_prob.argmax())])
     velocity = LIGHT * (1 - gridded.frequency / galaxy["rest_frequency_hz"])
-    channels = predictive_chi_squared(posterior, x[:REPLICAS], group_by_channel(gridded, posterior.used.numpy()), rng)
+    filled, groups = group_by_channel(gridded, posterior.used.numpy())
+    channels = predictive_chi_squared(posterior, x[:REPLICAS], groups, rng)
     groups, edges = group_by_baseline(gridded, posterior.used.numpy())
     baselines = predictive_chi_squared(posterior, x[:REPLICAS], groups, rng)
     whole = predictive_chi_squared(posterior, x[:REPLICAS], np.zeros_like(groups), rng)[0]
-    channels = [{"velocity_km_s": float(v), **row} for v, row in zip(velocity[np.unique(np.nonzero(gridded.mask)[0])], channels, strict=True)]
+    channels = [{"velocity_km_s": float(v), **row} for v, row in zip(velocity[filled], channels, strict=True)]
     baselines = [{"baseline_kilolambda": float(b) / 1e3, **row} for b, row in zip((edges[1:] + edges[:-1]) / 2, baselines, strict=True)]
     beam = imaging.beam(gridded)
     beam_pc = beam.size * PC_PER_ARCSEC * galaxy["distance_mpc"]
@@ -65,8 +66,8 @@ def check(posterior, samples, gridded, galaxy, seed: int) -> Check:
         "beam_pc": beam_pc,
         "probabilities": PROBABILITIES,
         "log_enclosed_mass_at_beam": enclosed_mass(posterior, x, beam_pc),
-        "noise_jy_per_beam": float(np.median(noise)),
-        "largest_residual_over_noise": float((abs(arrays["residual"][0]) / noise[:, None, None]).max()),
+        "noise_jy_per_beam": float(np.median(noise[filled])),
+        "largest_residual_over_noise": float((abs(arrays["residual"][0][filled]) / noise[filled, None, None]).max()),
         "cell_arcsec": gridded.cell_arcsec,
         "best": dict(zip(posterior.names, best.tolist(), strict=True)),
         **posterior.parameters.fixed,
@@ -146,8 +147,8 @@ def predictive_chi_squared(posterior, draws, groups, rng):
 
 
 def group_by_channel(gridded, used):
-    """Channel of every used number, (n_data,)."""
-    return np.repeat(np.nonzero(gridded.mask)[0], 2)[used]
+    """Channels that have data, (n_filled,), and which of them every used number is of, (n_data,)."""
+    return np.unique(np.repeat(np.nonzero(gridded.mask)[0], 2)[used], return_inverse=True)
 
 
 def group_by_baseline(gridded, used, n_groups: int = 8):

@@ -37,15 +37,15 @@ def rows(models, summaries, checks, arrays, truth) -> list[dict]:
                 "log_m_bh": mass["median"],
                 "low_68": mass["interval_68"][0],
                 "high_68": mass["interval_68"][1],
-                "low_997": mass["interval_997"][0],
-                "high_997": mass["interval_997"][1],
+                "low_95": mass["interval_95"][0],
+                "high_95": mass["interval_95"][1],
                 "truth": truth.get("log_m_bh", math.nan),
                 "stars_at_beam": enclosed["stars"][3],
                 "total_at_beam": enclosed["total"][3],
                 "velocity_sigma": _largest_difference(curve["velocity_total"][:, used], reference[:, used]),
                 "velocity_error_percent": _scatter(curve["velocity_total"][:, used]),
                 "chi2_per_datum": check["chi2_per_datum"]["chi2"],
-                "log_posterior": summary["log_posterior"],
+                "max_log_likelihood": summary["max_log_likelihood"],
                 "r_hat": summary["r_hat"],
                 "ess": summary["ess"],
                 "converged": summary["converged"],
@@ -66,7 +66,7 @@ def headline(galaxy: str, model: str, summary, check, truth) -> dict:
         "galaxy": galaxy,
         "mass model": model,
         "log10 M_BH [M_sun]": f"{mass['median']:.3f}",
-        **{f"{percent} %": "{:.3f} - {:.3f}".format(*mass[key]) for percent, key in (("95", "interval_95"), ("99.7", "interval_997"))},
+        **{f"{percent} %": "{:.3f} - {:.3f}".format(*mass[key]) for percent, key in (("68", "interval_68"), ("95", "interval_95"))},
         "truth": f"{truth['log_m_bh']:.3f}" if truth else "not known",
         "chi^2 per datum": f"{fit['chi2']:.3f}",
         "of replicas, 95 %": f"{fit['low']:.3f} - {fit['high']:.3f}",
@@ -82,7 +82,7 @@ def _black_hole(summary) -> dict:
     fixed = summary["fixed"].get("log_m_bh")
     if fixed is None:
         return summary["parameters"]["log_m_bh"]
-    return {"median": fixed, **{key: (fixed, fixed) for key in ("interval_68", "interval_95", "interval_997")}}
+    return {"median": fixed, **{key: (fixed, fixed) for key in ("interval_68", "interval_95")}}
 
 
 def _of_chains(value, form: str) -> str:

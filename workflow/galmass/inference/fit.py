@@ -79,6 +79,8 @@ def _modes(posterior, gridded, galaxy, fitting, seed: int, checkpoint: Path, sta
             "x": dict(zip(posterior.names, posterior.parameters.physical(mode.z).tolist(), strict=True)),
             "log_posterior": float(mode.log_density),
             "converged": bool(mode.converged),
+            "distance": float(mode.distance),
+            "weight": float(mode.weight),
         }
         for mode in found
     ]
@@ -102,7 +104,7 @@ def _check_disc(posterior, x) -> None:
 
 
 def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
-    """Medians, intervals, convergence and fit, for summary.json."""
+    """Medians, intervals, convergence and fit, for summary.json; of modes the distance from the best [standard errors] and Laplace's share of the posterior."""
     flat, found = chains.reshape(-1, posterior.n), result.diagnostics
     best, unidentified = flat[int(result.log_prob.argmax())], posterior.parameters.unidentified(flat)
     with torch.no_grad():
@@ -120,9 +122,10 @@ def summarise(posterior, result: sampling.Result, chains, modes) -> dict:
         "n_draws": chains.shape[1],
         "n_likelihoods": result.n_likelihoods,
         "log_posterior": float(result.log_prob.max()),
+        "max_log_likelihood": float((result.log_prob - posterior.log_prior(result.z)).max()),
         "chi2": float(chi2.sum()),
         "n_data": posterior.n_independent,
-        "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged")} for mode in modes],
+        "modes": [{key: mode[key] for key in ("x", "log_posterior", "converged", "distance", "weight")} for mode in modes],
         "at_bound": [text for name, text in posterior.parameters.at_bound(flat).items() if name not in unidentified],
         "unidentified": list(unidentified.values()),
     }

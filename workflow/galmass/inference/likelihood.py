@@ -52,7 +52,9 @@ class Posterior:
         return round(self.noise.n_independent)
 
     def __call__(self, x):
-        """Log likelihood, a float64 scalar, of a physical parameter vector (n,) in the order of `names`; differentiable."""
+        """Log likelihood (...), float64, of physical parameter vectors (..., n) in the order of `names`, one after the other; differentiable."""
+        if x.dim() > 1:
+            return torch.stack([self(vector) for vector in x])
         return self._likelihood(*self._halves(x))
 
     def straight(self, bent):

@@ -1,8 +1,8 @@
 """What the mean of a uv cell may differ from the model by: Student's t from its scatter, a Gaussian from its weights, or the paper's.
 
-A cell mean over its own estimated standard error follows Student's t with nu = effective count - 1. Cells that are too thin for an
-estimate carry the error that the weights promise, and a Gaussian. Yantovski-Barth et al. 2025 take a Gaussian of twice the estimated
-error, which is about right near nu = 3.5 only.
+A cell mean over its own estimated standard error follows Student's t with the degrees of freedom of `galmass.visibilities.gridding`. Cells that
+are too thin for an estimate carry the error that the weights promise, and a Gaussian. Yantovski-Barth et al. 2025 take a Gaussian of twice the
+estimated error, which is about right near nu = 3.5 only.
 
 A wide gridding kernel correlates neighbouring cells. They are taken as independent all the same, with errors that are larger by the root of
 `galmass.visibilities.gridding.information_factor`: what is smooth over a few cells then has the variance that it should.
@@ -26,7 +26,7 @@ class Noise:
     data, std : (n_data,) float64 tensor
         Measured values and their standard errors [Jy].
     nu : (n_data,) float64 tensor
-        Degrees of freedom; infinity where the error is known.
+        Degrees of freedom, above 2; infinity where the error is known.
     information_factor : float
         Data for each independent one, 1 or more; `std` is larger by its root than the errors of single data.
     """
@@ -74,10 +74,10 @@ class Noise:
         That of correlated data is 1 / information_factor.
         """
         square = ((self.data - model) / self.std) ** 2
-        return torch.where(self.known, square, square * torch.clamp(self.nu - 2, min=0.1) / self.nu)
+        return torch.where(self.known, square, square * (self.nu - 2) / self.nu)
 
 
-def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real_only, information_factor: float = 1.0) -> tuple[Noise, torch.Tensor]:
+def of_cells(kind: str, mean, std, propagated, nu, real_only, information_factor: float = 1.0) -> tuple[Noise, torch.Tensor]:
     """Noise of uv cells, and which of the numbers Re, Im, Re, Im ... of the cells it speaks of.
 
     Parameters
@@ -87,10 +87,8 @@ def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real
         Means, and the standard errors of their real and imaginary parts [Jy].
     propagated : (n_cell,) array
         Standard error of either part that the weights promise [Jy].
-    count : (n_cell,) array
-        Effective visibilities.
-    min_effective : float
-        Cells with fewer have no error from scatter.
+    nu : (n_cell,) array
+        Degrees of freedom of `std`, infinite where it is by the weights; of student_t.
     real_only : (n_cell,) bool array
         Cells whose imaginary part says nothing: they are their own partners.
     information_factor : float
@@ -100,14 +98,14 @@ def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real
     Raises
     ------
     InputError
-        For an unknown kind, a factor below 1, or student_t where the counts are not known.
+        For an unknown kind, a factor below 1, or student_t where the degrees of freedom are not known.
     """
     if kind not in KINDS:
         raise InputError(f"config: fitting.likelihood is '{kind}'; known: {', '.join(KINDS)}")
     if not 1 <= information_factor < math.inf:
         raise InputError(f"grid: information_factor is {information_factor}; no kernel makes more independent numbers than there are: 1 or more is meant")
-    count = torch.as_tensor(count, dtype=torch.float64)
-    if kind == "student_t" and bool(torch.isnan(count).any()):
+    nu = torch.as_tensor(nu, dtype=torch.float64)
+    if kind == "student_t" and bool(torch.isnan(nu).any()):
         raise InputError("config: fitting.likelihood is student_t, and these visibilities came gridded without counts; set it to gaussian")
     data, errors = (torch.view_as_real(torch.as_tensor(v, dtype=torch.complex128)) for v in (mean, std))
     if kind == "gaussian":
@@ -115,8 +113,7 @@ def of_cells(kind: str, mean, std, propagated, count, min_effective: float, real
     elif kind == "gaussian_x2":
         errors = 2 * errors
     errors = errors * math.sqrt(information_factor)
-    scattered = (count >= min_effective) & (kind == "student_t")
-    nu = torch.where(scattered, count - 1, math.inf)[:, None].expand(-1, 2)
+    nu = (nu if kind == "student_t" else torch.full_like(nu, math.inf))[:, None].expand(-1, 2)
     used = torch.ones_like(data, dtype=torch.bool)
     used[torch.as_tensor(real_only), 1] = False
     used = used.reshape(-1)

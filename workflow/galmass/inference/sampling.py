@@ -17,6 +17,7 @@ from galmass.inference.surrogate import Problem
 SAMPLERS = {"delayed": delayed.Delayed, "mala": mala.Mala, "hmc": hmc.Hmc}
 FALLBACK = "mala"
 DEFAULTS = {"n_chains": 16, "target_ess": 1000, "max_r_hat": 1.01, "max_steps": 5000, "max_seconds": math.inf, "checkpoint_seconds": 30}
+BEYOND, FEW = 0.0015, 25  # share of the draws beyond each limit of 99.7 %, and how many of them leave it known to a fifth of what lies beyond
 TAIL = 400  # effective samples of the outer quantiles from which these, and their error, can be trusted (Vehtari et al. 2021)
 CHECKS = 1.15  # growth of the chains between two looks at their convergence
 
@@ -253,7 +254,7 @@ def _unmoved(chains: Chains) -> list[str]:
 
 def _result(problem, chains: Chains, found: Diagnostics, options) -> Result:
     converged = _converged(found, options)
-    notes = [*chains.notes, *_unmoved(chains), *_rough(problem, found)]
+    notes = [*chains.notes, *_unmoved(chains), *_rough(problem, found), *_few(len(chains.z) * options["n_chains"])]
     return Result(
         z=_draws(chains),
         log_prob=torch.stack(chains.log_prob, 1) if chains.z else chains.state.log_prob[:, None][:, :0],
@@ -271,6 +272,12 @@ def _rough(problem, found: Diagnostics) -> list[str]:
     """A note on parameters whose outer limits rest on few effective samples."""
     few = [f"{name} ({ess:.0f})" for name, ess in zip(problem.names, found.tail_ess, strict=True) if ess < TAIL]
     return [f"tail ESS below {TAIL}: the 99.7 % limits are rough of {', '.join(few)}"] if few else []
+
+
+def _few(n_draws: int) -> list[str]:
+    """A note on outer limits that rest on few draws."""
+    beyond = BEYOND * n_draws
+    return [f"{n_draws} draws: {beyond:.0f} lie beyond each limit of 99.7 %, which is rough below {FEW}"] if beyond < FEW else []
 
 
 def _shortfall(found: Diagnostics, chains: Chains, options) -> str:

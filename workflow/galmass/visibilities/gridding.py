@@ -2,10 +2,15 @@
 
 With w = weight * k, k the separable Kaiser-Bessel kernel of the offset from the centre of a cell, sums over the visibilities of the cell:
 
-    mean = sum w V / sum w,    n_eff = (sum w)^2 / sum w^2,    std^2 = sum w (V - mean)^2 / sum w / (n_eff - 1)
+    mean = sum w V / sum w,    n_eff = (sum w)^2 / sum w^2,    h = sum k w / sum w,    std^2 = sum w (V - mean)^2 / (sum k - h) * h / sum w
 
-for the real and the imaginary part each. Where n_eff < min_effective, or nothing scatters, std is what the weights say, ``sqrt(sum k w) / sum w``.
-(mean - truth) / std follows Student's t with n_eff - 1 degrees of freedom, exactly so for equal w.
+for the real and the imaginary part each: without bias where variances go as 1 / weight, by whatever factor. Where n_eff < min_effective, or nothing
+scatters, std is what the weights say, ``sqrt(sum k w) / sum w``. (mean - truth) / std follows Student's t, nearly, and exactly so for equal k. Its degrees of
+freedom nu are those of the scatter (Satterthwaite 1946), s, and more, because mean and scatter are not independent where k differs:
+
+    s = (sum k - h)^2 / (sum k^2 - 2 sum k^2 w / sum w + h^2),    nu = s (1 + s c),    c = (sum k^2 w / sum w - h^2) / (h (sum k - h))
+
+c is the first order of their covariance. nu is one less than the number of visibilities, for equal k and, within 3 %, for the default kernel.
 
 Layout of the half plane, [..., row, column], that of rfft2 of an image of n_pix (even) pixels: column k is ``u = k``, row j is ``v = j`` up to n_pix / 2 and
 ``v = j - n_pix`` beyond, in cells of ``1 / (n_pix * cell)`` wavelengths. A cell reaches from -1/2 to 1/2 around its centre. V(-u, -v) = conj V(u, v) takes
@@ -30,6 +35,7 @@ from galmass.visibilities.coverage import good_size
 
 BETA = 2.0  # shape of the kernel of one cell: 0.44 at its edge
 MIN_EFFECTIVE = 5.0  # visibilities: of fewer, the scatter is no error
+LEAST_NU = 3.0  # likewise, of the degrees of freedom: Student's t has no variance at 2
 MOST_OUTSIDE = 0.01  # of the visibilities: the longest baselines, which say most of the black hole, do not go unnoticed
 MOST_THIN, WRONG_WEIGHTS = 0.1, 1.1  # share of cells and ratio of variances from which errors by the weights are worth a warning
 SAME_CELL = 1e-3  # how far [cells] from a cell's centre an imported cell may lie by rounding of the field of view
@@ -49,7 +55,9 @@ class Gridded:
     propagated : float64
         Standard error of either part that the weights promise [Jy].
     count : float64
-        Effective number of visibilities. NaN where a file does not tell: student_t needs it, the gaussian likelihoods do not.
+        Effective number of visibilities. NaN where a file does not tell.
+    nu : float32
+        Degrees of freedom of `std`, infinite where it is by the weights. NaN where a file does not tell: student_t needs it, the gaussian likelihoods do not.
     mask : bool
         Filled, with a usable error.
     du, dv : float32
@@ -68,6 +76,7 @@ class Gridded:
     std: np.ndarray
     propagated: np.ndarray
     count: np.ndarray
+    nu: np.ndarray
     mask: np.ndarray
     du: np.ndarray
     dv: np.ndarray
@@ -87,8 +96,8 @@ class Gridded:
     @property
     def thin_share(self) -> float | None:
         """Share of the cells whose error is by the weights, for want of visibilities; None where counts are not known."""
-        counts = self.count[self.mask]
-        return None if np.isnan(counts).any() else float((counts < self.metadata["kernel"]["min_effective"]).mean())
+        nu = self.nu[self.mask]
+        return None if np.isnan(nu).any() else float(np.isinf(nu).mean())
 
     @property
     def n_data(self) -> int:
@@ -125,7 +134,7 @@ def grid(visibilities, n_pix: int, cell_arcsec: float, support: int = 1, beta: f
     Notes
     -----
     Visibilities that are flagged or have a weight <= 0 do not count; those outside the grid are left out. ``metadata["notes"]`` says how many.
-    Memory: 57 bytes a cell and channel for the result, and about 150, and 40 more for each further cell of support^2, a visibility of one channel.
+    Memory: 61 bytes a cell and channel for the result, and about 150, and 40 more for each further cell of support^2, a visibility of one channel.
     """
     _check_grid(n_pix, cell_arcsec)
     beta = _check_kernel(support, beta)
@@ -170,7 +179,7 @@ def warn_of_thin_cells(gridded: Gridded, weights) -> list[str]:
     ]
 
 
-_FIELDS = {"mean": complex, "std": complex, "propagated": float, "count": float, "mask": bool, "du": np.float32, "dv": np.float32}
+_FIELDS = {"mean": complex, "std": complex, "propagated": float, "count": float, "nu": np.float32, "mask": bool, "du": np.float32, "dv": np.float32}
 
 
 def kernel(offset, support: int = 1, beta: float = BETA):
@@ -267,7 +276,7 @@ def _usable(visibilities, channel):
 def _statistics(values, weight, places, n_cells, min_effective):
     """The arrays (n_cells,) of `_FIELDS` of one channel."""
     places = [place for part in places for place in part]
-    total, square, own, re, im, du, dv = _sums(_moments(p, values, weight) for p in places)(n_cells, 7)
+    total, square, own, cube, kernels, kernels2, re, im, du, dv = _sums(_moments(p, values, weight) for p in places)(n_cells, 10)
     filled = total > 0
     safe = np.where(filled, total, 1.0)
     re, im, du, dv = re / safe, im / safe, du / safe, dv / safe
@@ -275,9 +284,23 @@ def _statistics(values, weight, places, n_cells, min_effective):
     scatter = _sums(_deviations(p, values, weight, re, im) for p in places)(n_cells, 2)
     count = np.where(filled, safe**2 / np.where(filled, square, 1.0), 0.0)
     propagated = np.sqrt(own) / safe
-    std = _errors(scatter / safe, count, propagated, min_effective)
+    factor, nu = _freedom(own / safe, cube / safe, kernels, kernels2)
+    thin = (count < min_effective) | (count <= 1 + 1e-9) | ~(nu >= LEAST_NU)
+    std = np.where(thin | (scatter <= 0), propagated, np.sqrt(scatter / safe * np.where(thin, 1.0, factor)))
     mask = filled & np.all(np.isfinite(std) & (std > 0), axis=0)
-    return tuple(np.where(mask, x, 0) for x in (re + 1j * im, std[0] + 1j * std[1], propagated, count, mask, du, dv))
+    return tuple(np.where(mask, x, 0) for x in (re + 1j * im, std[0] + 1j * std[1], propagated, count, np.where(thin, np.inf, nu), mask, du, dv))
+
+
+def _freedom(mean_kernel, mean_square, kernels, kernels2):
+    """Variance of the mean over that of the visibilities, as the scatter tells it, and degrees of freedom: (n_cells,) each, anything for one visibility.
+
+    Of the means of k and k^2 by w, and the sums of k and k^2 over the visibilities.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        expected = kernels - mean_kernel
+        satterthwaite = expected**2 / (kernels2 - 2 * mean_square + mean_kernel**2)
+        covariance = (mean_square - mean_kernel**2) / (mean_kernel * expected)
+        return mean_kernel / expected, satterthwaite * (1 + satterthwaite * covariance)
 
 
 def _sums(terms):
@@ -294,20 +317,16 @@ def _sums(terms):
 
 
 def _moments(place, values, weight):
+    kernel_ = np.where(weight[place.index] > 0, place.kernel, 0.0)
     weight, values = weight[place.index] * place.kernel, values[place.index]
     by_kernel = weight * place.kernel  # k^2 / sigma^2
-    return place.cell, (weight, weight**2, by_kernel, weight * values.real, weight * values.imag * place.sign, weight * place.du, weight * place.dv)
+    powers = (weight, weight**2, by_kernel, by_kernel * place.kernel, kernel_, kernel_**2)
+    return place.cell, (*powers, weight * values.real, weight * values.imag * place.sign, weight * place.du, weight * place.dv)
 
 
 def _deviations(place, values, weight, re, im):
     weight, values = weight[place.index] * place.kernel, values[place.index]
     return place.cell, (weight * (values.real - re[place.cell]) ** 2, weight * (values.imag * place.sign - im[place.cell]) ** 2)
-
-
-def _errors(variance, count, propagated, min_effective):
-    """Standard errors (2, n_cells) from the `variance` of both parts, or the `propagated` one of thin cells and of cells without scatter."""
-    thin = (count < min_effective) | (count <= 1 + 1e-9)
-    return np.where(thin | (variance <= 0), propagated, np.sqrt(variance / np.where(thin, 1.0, count - 1)))
 
 
 class _Tally:
@@ -373,6 +392,7 @@ _LABELS = {
     "std": ("Jy", "standard error of the real part + i that of the imaginary part"),
     "propagated": ("Jy", "standard error of either part by the weights"),
     "count": ("", "effective number of visibilities"),
+    "nu": ("", "degrees of freedom of the standard error, infinite where it is by the weights"),
     "du": ("", "weighted mean of u minus the centre of the cell, in cells"),
     "dv": ("", "weighted mean of v minus the centre of the cell, in cells"),
 }
@@ -396,6 +416,9 @@ def read(path, digests=None) -> Gridded:
     frequency, factor, n_pix = arrays.pop("frequency"), arrays.pop("taper"), attributes["n_pix"]
     shape = (len(frequency), n_pix, n_pix // 2 + 1)
     arrays["mask"] = np.ones(len(where[0]), bool)
+    if "nu" not in arrays:  # a store by an earlier galmass, whose errors went by the effective count
+        thin = arrays["count"] < attributes["metadata"]["kernel"]["min_effective"]
+        arrays["nu"] = np.where(thin, np.inf, arrays["count"] - 1)
     dense = {name: _scattered(arrays[name], where, shape, kind) for name, kind in _FIELDS.items()}
     return Gridded(**dense, taper=factor, n_pix=n_pix, cell_arcsec=attributes["cell_arcsec"], frequency=frequency, metadata=attributes["metadata"])
 
@@ -409,12 +432,13 @@ def _scattered(values, where, shape, kind):
 def of_visibilities(visibilities, n_pix: int | None, cell_arcsec: float | None, **options) -> Gridded:
     """`from_gridded` for visibilities that came gridded, which must be on a grid of these uv cells (None: whatever it is), and `grid` for all others.
 
-    The `options` of `grid` have no say in the former: a `support` that is not the file's is refused, the others are noted where they differ.
+    The `options` of `grid` have no say in the former: a `support` that is not the file's is refused, the others are noted where they differ; None is what the
+    file has.
     """
     about = visibilities.metadata.get("grid")
     if about is None:
-        if n_pix is None or cell_arcsec is None:
-            raise InputError("config: grid.n_pix and grid.cell_arcsec may be null for visibilities that came gridded only; state both")
+        if None in (n_pix, cell_arcsec, options.get("support", 1)):
+            raise InputError("config: grid.n_pix, cell_arcsec and support may be null for visibilities that came gridded only; state them")
         return grid(visibilities, n_pix, cell_arcsec, **options)
     field_of_view = about["n_pix"] * about["cell_arcsec"]
     if None not in (n_pix, cell_arcsec) and abs(n_pix * cell_arcsec / field_of_view - 1) > 1e-4:
@@ -431,10 +455,12 @@ def _unused(about, theirs, support=None, beta=None, min_effective=None) -> list[
     """What to note of options for visibilities that came gridded; `InputError` for another support than theirs."""
     if "window_m" in about and support not in (None, theirs["support"]):
         raise InputError(
-            f"config: grid.support is {support}, and these visibilities came gridded with a kernel {theirs['support']} uv cells wide; set it to that"
+            f"config: grid.support is {support}, and these visibilities came gridded with a kernel {theirs['support']} uv cells wide; set it to that or null"
         )
     if "window_m" not in about:
-        return [f"the file does not tell its kernel: grid.support, beta and min_effective ({support}, {beta}, {min_effective}) were not used"]
+        stated = {"support": support, "beta": beta, "min_effective": min_effective}
+        said = ", ".join(f"{key} = {value:g}" for key, value in stated.items() if value is not None)
+        return [f"the file does not tell its kernel: grid.{said} were not used"] if said else []
     other = [] if beta is None or theirs["beta"] == beta else [f"the file's kernel has beta = {theirs['beta']}; grid.beta = {beta} was not used"]
     return [f"the file's kernel is {theirs['support']} uv cells wide; without counts in the file grid.min_effective is not used", *other]
 
@@ -457,7 +483,7 @@ def from_gridded(visibilities, n_pix: int | None = None) -> Gridded:
 
     Notes
     -----
-    Effective counts are not in such files: `count` is NaN and only gaussian likelihoods are left; `propagated` is the mean of both parts' errors.
+    Effective counts are not in such files: `count` and `nu` are NaN and only gaussian likelihoods are left; `propagated` is the mean of both parts' errors.
     The taper is carried to other pixels by a spline (1e-10 for one cell of support). Where the file has none, that of its Kaiser-Bessel kernel is taken,
     or 1; a note says so.
     """
@@ -476,7 +502,7 @@ def from_gridded(visibilities, n_pix: int | None = None) -> Gridded:
     where = (channel, *np.divmod(place.cell[number], shape[-1]))
     mean, std, weight = (np.asarray(x)[channel, number] for x in (visibilities.vis, visibilities.std, visibilities.weight))
     mean = mean.real + 1j * place.sign[number] * mean.imag
-    fields = {"mean": mean, "std": std, "propagated": weight**-0.5, "count": np.nan, "mask": True, "du": 0.0, "dv": 0.0}
+    fields = {"mean": mean, "std": std, "propagated": weight**-0.5, "count": np.nan, "nu": np.nan, "mask": True, "du": 0.0, "dv": 0.0}
     dense = {name: _scattered(fields[name], where, shape, kind) for name, kind in _FIELDS.items()}
     kernel_, factor, notes = _kernel_of(about, visibilities.taper, n_pix)
     metadata = {**visibilities.metadata, "kernel": kernel_, "notes": [*visibilities.metadata.get("notes", []), *notes]}

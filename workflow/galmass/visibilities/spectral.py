@@ -13,6 +13,7 @@ CHUNK = 2**22  # visibilities times channels at a time
 SPARE = 1  # line-free channels that a fit needs beyond its number of coefficients
 # where an observer at rest in a frame stands, in astropy's words; TOPO is the telescope itself
 FRAMES = {"TOPO": None, "GEO": "gcrs", "BARY": "icrs", "LSRK": "lsrk", "LSRD": "lsrd", "GALACTO": "galactocentric"}
+MOMENTS = 20  # at which a frame is looked at: executions may lie anywhere in a year
 LARGEST_DRIFT = 0.5  # of a channel, that a frame may move during an observation before one shift for all times is refused
 
 
@@ -51,7 +52,7 @@ def to_frame(visibilities: Visibilities, frame: str, location=None, time=None, d
     Raises
     ------
     InputError
-        When something is not known, or when the frame moves by more than half a channel from the first to the last time: that needs regridding of
+        When something is not known, or when the frame moves by more than half a channel between any of `MOMENTS` times: that needs regridding of
         each integration (mstransform in CASA).
     """
     own = visibilities.metadata.get("frame")
@@ -68,12 +69,18 @@ def to_frame(visibilities: Visibilities, frame: str, location=None, time=None, d
     missing = [name for name, value in known.items() if value is None]
     if missing:
         raise InputError(f"from {own} to {frame}: {', '.join(missing)} not known; give it, or bring the frequencies to {frame} with mstransform in CASA")
-    first, last = (_factor(moment, own, frame, known) for moment in (np.min(known["time"]), np.max(known["time"])))
-    factor, drift = (first + last) / 2, abs(last - first)
+    factors = [_factor(moment, own, frame, known) for moment in _moments(known["time"])]
+    factor, drift = (min(factors) + max(factors)) / 2, max(factors) - min(factors)
     _require_slow(visibilities.frequency, drift, own, frame)
     note = f"frequencies from {own} to {frame}: times {factor:.9f} (+- {drift / 2 * LIGHT:.2g} km/s during the observation)"
     # the baselines in wavelengths were formed with the sky frequency of the telescope, which does not change
     return visibilities.noted(note, frame=frame, frequency=visibilities.frequency * factor)
+
+
+def _moments(time) -> np.ndarray:
+    """At most `MOMENTS` of the distinct times, first and last among them; evenly by number: an execution that has a tenth of them is looked at."""
+    distinct = np.unique(time)
+    return distinct[np.unique(np.linspace(0, len(distinct) - 1, MOMENTS).round().astype(int))]
 
 
 def _factor(mjd_seconds: float, own: str, frame: str, known: dict) -> float:
