@@ -112,11 +112,11 @@ def markdown(rows: list[dict], summaries: list[Mapping]) -> str:
     lines = ["# What the informations of this run answer", ""]
     lines += [
         "Informations are differences of cross-entropies of held-out galaxies: what these networks found. Up to the excess of the prior "
-        "the informations of an input, and of both, are lower bounds, and a better network may find more. Gains, unique and synergistic information and gaps "
-        "are differences of such bounds and may be off either way. Components are those of the averages (minimum mutual information, whose synergy is no less than "
-        "zero whatever the inputs) unless pointwise is said; bands are called synergistic where both agree. Intervals are 95 %, from galaxies and "
-        "ensemble members drawn anew, without the choice of training galaxies and without what the shape of the density family misses. Where networks had not "
-        "converged there is no answer.",
+        "the informations of an input, and of both, are lower bounds, and a better network may find more. Gains, unique and synergistic "
+        "information and gaps are differences of such bounds and may be off either way. Components are those of the averages (minimum "
+        "mutual information, whose synergy is no less than zero whatever the inputs) unless pointwise is said; bands are called synergistic "
+        "where both agree. Intervals are 95 %, from galaxies and ensemble members drawn anew, without the choice of training galaxies and "
+        "without what the shape of the density family misses (docs/limits.md). Where networks had not converged there is no answer.",
         "",
     ]
     for question in dict.fromkeys(row["question"] for row in rows):
