@@ -289,7 +289,7 @@ def test_a_misspelt_column_of_all_tuples_is_refused():
     with pytest.raises(InputError, match="modality M_g of tuple g_r needs the columns petro_mag_gg"):
         plan.check_references(config)
     config["information"]["tuples"]["g_r"]["first"] = "M_gg"
-    with pytest.raises(InputError, match="information.tuples.g_r.first names 'M_gg'"):
+    with pytest.raises(InputError, match=r"information.tuples.g_r.first names 'M_gg'"):
         plan.check_references(config)
 
 
