@@ -30,8 +30,8 @@ with logs.recording(snakemake.log[0]):
     summary = {"tuple": snakemake.wildcards.tuple, "sample": snakemake.wildcards.sample, "inputs": dict(p.inputs), "rows": found}
     summary |= {"n": len(galaxies), "noise": averages.noise(nlls, h, rng), "truth": averages.truth_gaps(found, known), "seed": p.seed}
     summary |= {"prior": dict(p.options["prior"]) | {"nats": float(h.mean()), "excess": prior.excess(h, mass, edges)}, "bootstrap": p.options["bootstrap"]}
-    summary |= {"steps": densities.best_steps(paths[1])}
     summary |= {"ensemble": nlls[0].shape[1], "folds": plan["folds"], "n_left_out": len(catalogue) - len(galaxies)}
+    summary |= {"steps": densities.best_steps(trained)}
     kept = ("n_galaxy", "n_train", "left_out", "limits")
     summary |= {"left_out": left_out, "trained": {modality: {key: notes[key] for key in kept} for modality, notes in trained.items()}}
     print("\n".join(report.lines(summary)))

@@ -276,8 +276,18 @@ def test_an_input_set_against_both_that_had_not_converged_is_not_compared():
     assert "whether C tells more than both is not answered, for C was stopped" in unsure["words"]
 
 
+def test_what_is_zero_by_definition_is_told_without_an_interval():
+    made = summary([0.1, 0.05, 0.15])
+    for row in made["rows"]:
+        row["unique_2"] = [0.0, None, None]
+    words = questions.answers([made], {"t": "images"}, [{}])[0]["words"]
+    assert "of it nothing unique (the weaker of two has nothing of its own, by definition) and 0.100 nat" in words
+
+
 def test_networks_best_at_their_last_step_had_not_converged():
     made = {"inputs": {"first": "A", "second": "B"}, "steps": {"A": {"best": [100, 100, 75], "last": 100}, "B": {"best": [100, 75, 50, 100], "last": 100}}}
+    notes = {m: {"members": [{"best_step": step} for step in found["best"]], "options": {"max_steps": 100}} for m, found in made["steps"].items()}
+    assert densities.best_steps(notes) == made["steps"]
     assert convergence.unfinished(made) == {"first": "2 of 3 networks of A were best at their last step, 100"}
 
 

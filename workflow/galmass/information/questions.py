@@ -56,8 +56,6 @@ def _answer(summary: Mapping, question: str, doubt: Mapping[str, str]) -> dict:
 
 
 def _interval(values) -> str:
-    if values[1] is None:
-        return "nothing (by definition: it is the weaker one)"
     return f"{values[0]:.3f} nat ({values[1]:.3f} to {values[2]:.3f})"
 
 
@@ -74,7 +72,9 @@ def sign(values) -> int:
 def _images(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "yes", 0: "not seen", -1: "no"}[sign(row["gain_2"])]
     words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {_percent(share)} of what both tell; "
-    return answer, words + f"of it {_interval(row['unique_2'])} unique and {_interval(row['synergistic'])} synergistic"
+    zero = row["unique_2"][1] is None
+    unique = "nothing unique (the weaker of two has nothing of its own, by definition)" if zero else f"{_interval(row['unique_2'])} unique"
+    return answer, words + f"of it {unique} and {_interval(row['synergistic'])} synergistic"
 
 
 def _beyond(inputs, gap, doubt: str | None) -> str:
