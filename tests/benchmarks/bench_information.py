@@ -1,5 +1,6 @@
 """Components of information against closed forms, through networks and all, and what the default costs: make bench AREA=information
 
+Each replicate is kept as it is done: a killed run goes on. GALMASS_PARTS=words measures the rows with one of these words in their names;
 BENCH_SCALE=0.1 takes a tenth of the galaxies and replicates, to see that it runs; such rows carry the scale in their name.
 """
 
@@ -9,18 +10,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from clones import clone_of
-from record import ROOT, measure
+from mocks import kept, report
+from record import ROOT
 
+from galmass import stores
 from galmass.contrastive import density
 from galmass.contrastive.modalities import Modality, bin_edges
 from galmass.information import averages, components, prior
 from galmass.information.decomposition import COMPONENTS, ensemble_nll, split
+from galmass.provenance import code_version
 
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 SEEDS = (1, 2, 3)
@@ -53,13 +58,26 @@ def sources(n: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(frame | {"c": g.normal(size=n)})
 
 
-def decomposed(frame: pd.DataFrame, steps: int, ensemble: int, seed: int) -> dict:
-    """Averages over all galaxies with their intervals, as the rules make them."""
+@cache
+def scratch() -> Path:
+    """Folder of this code: what was kept under another is not looked at."""
+    return ROOT / "results" / "bench" / stores.digest(code_version(__file__, ROOT / "workflow" / "galmass").encode())[:12]
+
+
+def replicate(n: int, seed: int, **options) -> dict:
+    """`decomposed` of new galaxies, kept."""
+    name = "_".join(str(value) for value in (n, *options.values(), seed))
+    return kept(scratch() / "information" / f"{name}.json", lambda: decomposed(sources(n, seed), seed=seed, **options))
+
+
+def decomposed(frame: pd.DataFrame, component: str, steps: int, ensemble: int, seed: int) -> dict:
+    """Averages over all galaxies with their intervals, as the rules make them; densities are sums of `component`."""
     plan = {"folds": 2, "ensemble": ensemble, "validation": 0.15}
     found = []
     for modality in MODALITIES:
-        with tempfile.TemporaryDirectory() as scratch:
-            found.append(density.cross_fitted(frame, modality, EDGES, OPTIONS | {"max_steps": steps}, plan, seed, scratch)[0])
+        with tempfile.TemporaryDirectory() as folder:
+            options = OPTIONS | {"max_steps": steps, "component": component}
+            found.append(density.cross_fitted(frame, modality, EDGES, options, plan, seed, folder)[0])
     mass = frame["log_mass"].to_numpy()
     h = prior.held_out(mass, found[0]["fold"], EDGES, {"kind": "kernel", "bandwidth_dex": 0.1})
     everyone = [{"by": "class", "label": "all", "low": None, "high": None, "mask": np.ones(len(mass), bool)}]
@@ -97,20 +115,20 @@ def gates() -> dict:
     return {"value": round(worst, 4), "unit": "bit", "goal": "<= 0.02 bit (40 000 draws)", "met": worst <= 0.02, "peer": "known atoms", "by_gate": errors}
 
 
-def gaussian() -> dict:
-    """Largest error of a component at n = 1e5, three seeds, networks included."""
+def gaussian(component: str) -> dict:
+    """Largest error of a component of information at n = 1e5, three seeds, networks included. The truth is of the family of `normal` alone."""
     n, known = int(1e5 * SCALE), truth()
     start, errors, peers = time.process_time(), [], []
     for seed in SEEDS:
-        frame = sources(n, seed)
-        row, counted = decomposed(frame, 600, 2, seed), plug_in(frame, 16)
+        row, counted = replicate(n, seed, component=component, steps=600, ensemble=2), plug_in(sources(n, seed), 16)
         errors.append(max(abs(row[name][0] - known[name]) / np.log(2) for name in COMPONENTS))
         peers.append(max(abs(counted[name] - known[name]) / np.log(2) for name in COMPONENTS))
+    demanded = component == "normal"
     return {
         "value": round(float(max(errors)), 4),
         "unit": "bit",
-        "goal": "<= 0.02 bit at n = 1e5, each of three seeds",
-        "met": bool(max(errors) <= 0.02),
+        "goal": "<= 0.02 bit at n = 1e5, each of three seeds" if demanded else "reported",
+        "met": bool(not demanded or max(errors) <= 0.02),
         "peer": f"plug-in MMI, 16 quantile bins: {max(peers):.3f} bit",
         "ratio": round(float(max(errors) / max(peers)), 2),
         "n": n,
@@ -118,22 +136,24 @@ def gaussian() -> dict:
     }
 
 
-def coverage() -> dict:
-    """How often 95 % intervals hold the truth, n = 1e4, small networks."""
+def coverage(component: str) -> dict:
+    """How often 95 % intervals hold the truth, n = 1e4, small networks; what the weaker source has of its own is zero, and should be found so."""
     replicates, known = max(5, int(100 * SCALE)), truth()
-    names = [name for name in (*COMPONENTS, "gain_1", "gain_2") if name != "unique_2"]  # zero without an interval: the weaker source has nothing of its own
+    names = [name for name in (*COMPONENTS, "gain_1", "gain_2") if name != "unique_2"]
     known |= {"gain_1": known["unique_1"] + known["synergistic"], "gain_2": known["unique_2"] + known["synergistic"]}
     start, rows = time.process_time(), []
     for i in range(replicates):
-        rows.append(decomposed(sources(10_000, 100 + i), 250, 2, 100 + i))
+        rows.append(replicate(10_000, 100 + i, component=component, steps=250, ensemble=2))
+    demanded = component == "normal"
     held = {name: float(np.mean([row[name][1] <= known[name] <= row[name][2] for row in rows])) for name in names}
     bias = {name: round(float(np.mean([row[name][0] - known[name] for row in rows]) / np.log(2)), 4) for name in names}
     return {
         "value": min(held.values()),
         "unit": "fraction",
-        "goal": "0.88 to 0.99 over 100 replicates",
-        "met": min(held.values()) >= 0.88 and max(held.values()) <= 0.99,
+        "goal": "0.88 to 0.99 over 100 replicates" if demanded else "reported",
+        "met": bool(not demanded or (min(held.values()) >= 0.88 and max(held.values()) <= 0.99)),
         "peer": None,
+        "unique_2_zero": float(np.mean([row["unique_2"][0] == 0 for row in rows])),
         "replicates": replicates,
         "held": held,
         "bias_bit": bias,
@@ -146,8 +166,8 @@ def ensembles() -> dict:
     frame = sources(int(2e4 * SCALE) + 2000, 5)
     plan, found = {"folds": 2, "ensemble": 6, "validation": 0.15}, []
     for modality in MODALITIES:
-        with tempfile.TemporaryDirectory() as scratch:
-            found.append(density.cross_fitted(frame, modality, EDGES, OPTIONS | {"max_steps": 250}, plan, 5, scratch)[0])
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(density.cross_fitted(frame, modality, EDGES, OPTIONS | {"max_steps": 250}, plan, 5, folder)[0])
     mass = frame["log_mass"].to_numpy()
     h = prior.held_out(mass, found[0]["fold"], EDGES)
     exact = exact_pointwise(frame)
@@ -191,8 +211,8 @@ def default() -> dict:
     return {
         "value": round(float(total), 1),
         "unit": "CPU s",
-        "goal": "<= 200 CPU s",
-        "met": bool(total <= 200),
+        "goal": "<= 300 CPU s, 2.5 minutes on two cores",
+        "met": bool(total <= 300),
         "peer": None,
         "wall_seconds": round(wall, 1),
         "by_rule": {rule: round(float(seconds), 1) for rule, seconds in spent.items()},
@@ -202,10 +222,11 @@ def default() -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     suffix = "" if SCALE == 1 else f", scale {SCALE:g}"
-    rows = [measure("information: components of gates", gates)]
-    rows.append(measure(f"information: components of Gaussian sources through networks{suffix}", gaussian))
-    rows.append(measure(f"information: coverage of the intervals{suffix}", coverage))
-    rows.append(measure(f"information: pointwise minimum of ensembles{suffix}", ensembles))
+    rows = {"components of gates": gates}
+    for component in ("normal", "logistic"):
+        rows[f"components of Gaussian sources through networks, {component} densities{suffix}"] = partial(gaussian, component)
+        rows[f"coverage of the intervals, {component} densities{suffix}"] = partial(coverage, component)
+    rows[f"pointwise minimum of ensembles{suffix}"] = ensembles
     if SCALE == 1:
-        rows.append(measure("information: cost of the default", default))
-    print(f"{sum(r['met'] for r in rows)} of {len(rows)} goals met")
+        rows["cost of the default"] = default
+    report("information", rows)

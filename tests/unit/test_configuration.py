@@ -251,6 +251,54 @@ def test_the_paper_s_unions_can_be_trained_on_the_mock():
     plan.check_references(merged(merged(DEFAULT, overlay), chosen))
 
 
+def with_overlays(*names):
+    """The default with files of config/ behind it, one over the other."""
+    config = DEFAULT
+    for name in names:
+        config = merged(config, yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+    return config
+
+
+@pytest.mark.parametrize(("last", "sample"), [("paper", "mock"), ("sdss_mgs", "sdss_mgs")])
+def test_overlays_with_all_tuples_of_the_paper_train_as_the_paper_does(last, sample):
+    declared = yaml.safe_load((ROOT / "config" / "tuples.yaml").read_text())["information"]["tuples"]
+    config = with_overlays("modalities", "tuples", last)
+    configuration.check(config, SCHEMA)
+    plan.check_references(config)
+    assert set(declared) <= {t for s, t in plan.tuples(config) if s == sample}
+    for modality in ("Mopt", "Iopt", "IoptWiseZspec"):
+        options = plan.density_options(config, modality)
+        found = {key: options[key] for key in ("network", "batch_size", "learning_rate", "schedule", "max_steps", "weight_decay", "gradient_clip_norm")}
+        assert list(found.values()) == ["paper", 128, 1e-4, "step", 180000, 0, 0]
+        assert options["max_steps"] / 3 == options["patience"] * options["validate_every"]
+
+
+def test_the_survey_has_tuples_and_a_graph_by_itself():
+    config = with_overlays("sdss_mgs")
+    plan.check_references(config)
+    assert {("sdss_mgs", "Mopt_Morph"), ("sdss_mgs", "Iopt_Wise"), ("sdss_mgs", "sersic_n_g_r")} <= set(plan.tuples(config))
+    assert config["samples"]["sdss_mgs"]["graph"]["estimates"] == ["Mopt", "Iopt"]
+
+
+def test_all_tuples_are_those_whose_columns_and_images_a_sample_has():
+    config = with_value(("samples", "gst10k", "tuples"), "all")
+    assert [t for s, t in plan.tuples(config) if s == "gst10k"] == ["Mopt_Jhk", "u_r", "g_r"]
+    config = with_value(("samples", "mock", "tuples"), "all")
+    assert "Mopt_Jhk" not in [t for s, t in plan.tuples(config) if s == "mock"]
+    config["modalities"]["Iopt"]["images"]["store"] = "infrared"
+    assert "Iopt_Wise" not in [t for s, t in plan.tuples(config) if s == "mock"]
+
+
+def test_a_misspelt_column_of_all_tuples_is_refused():
+    config = with_value(("samples", "mock", "tuples"), "all")
+    config["modalities"]["M_g"]["values"] = ["petro_mag_gg"]
+    with pytest.raises(InputError, match="modality M_g of tuple g_r needs the columns petro_mag_gg"):
+        plan.check_references(config)
+    config["information"]["tuples"]["g_r"]["first"] = "M_gg"
+    with pytest.raises(InputError, match=r"information.tuples.g_r.first names 'M_gg'"):
+        plan.check_references(config)
+
+
 def test_only_declared_galaxies_are_run():
     with pytest.raises(InputError, match=r"config: run.galaxies names 'm87'; known: ngc4697_mock"):
         plan.check_references(with_value(("run", "galaxies"), ["ngc4697_mock", "m87"]))

@@ -38,6 +38,16 @@ def test_images_of_the_simulated_sky_are_shown(default):
         assert (default.path / "results" / "mock" / name).stat().st_size > 1e4
 
 
+def test_answers_about_images_rest_on_networks_that_had_converged(default):
+    """On this sky images hold what magnitudes and forms were measured from, and their networks find no less than the contrastive one."""
+    rows = list(csv.DictReader((default.path / "results" / "answers.csv").open()))
+    assert {row["tuple"] for row in rows if row["question"].startswith(("Do images", "Can images"))} == {"Mopt_Morph", "Iopt_Wise"}
+    assert not [row["why"] for row in rows if row["tuple"] in ("Mopt_Morph", "Iopt_Wise") and row["why"]]
+    summary = json.loads((default.path / "results" / "mock" / "information" / "Mopt_Morph" / "summary.json").read_text())
+    overall = next(row for row in summary["rows"] if row["label"] == "all" and row["kind"] == "mean")
+    assert overall["information_against"][0] > overall["information_1"][2]
+
+
 def test_deprojection_is_as_good_as_the_readme_says(default):
     errors = json.loads((default.path / "results" / "deprojection" / "errors.json").read_text())["methods"]
     goals = {"committed weights": (2e-4, 2.5e-3, 6e-3), "direct": (5e-6, 1e-3, 2.5e-3), "surrogate, trained in this run": (2e-3, 3e-2, 0.2)}

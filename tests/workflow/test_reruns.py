@@ -34,7 +34,8 @@ SALIENCY = {"map_saliency", "plot_saliency"}
 SKY = {"simulate_sky", "plot_catalogue"}
 IMAGES = {"render_sky", "plot_cutouts"}
 TRUTH = {"derive_truth"}
-NETWORK_OF_IMAGES = FROM_TRAINING | SALIENCY
+ANSWERS = {"answer_questions"}  # which look at the contrastive networks of inputs that are decomposed
+NETWORK_OF_IMAGES = FROM_TRAINING | SALIENCY | ANSWERS
 PLOTS_OF_INFORMATION = {"plot_information", "plot_gap", "plot_synergies"}
 DECOMPOSITION = {"decompose_information", "answer_questions", "cross_check_pid"} | PLOTS_OF_INFORMATION
 DENSITY = {"train_density"} | DECOMPOSITION
@@ -49,10 +50,10 @@ EDITS = {
         "workflow/galmass/contrastive/metrics.py",
         "return 1.4826 *",
         "return 1.4826022 *",
-        FROM_EMBEDDINGS,
+        FROM_EMBEDDINGS | ANSWERS,
     ),
     "baseline": ("workflow/galmass/contrastive/baselines.py", "KFold(3,", "KFold(4,", BASELINES | {"evaluate_estimates", "plot_estimates"} | SUMMARY),
-    "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", FROM_EMBEDDINGS),
+    "neighbours": ("workflow/galmass/causality/neighbours.py", "2**24)", "2**23)", FROM_EMBEDDINGS | ANSWERS),
     "local test": ("workflow/galmass/causality/independence.py", "_BLOCK = 256", "_BLOCK = 128", TESTS | SUMMARY),
     "p-values": ("workflow/galmass/causality/blocks.py", "FOLDS = 5", "FOLDS = 4", TESTS | SUMMARY),
     "figure": ("workflow/galmass/figures/estimates.py", "gridsize=60", "gridsize=61", {"plot_estimates"}),
@@ -100,7 +101,8 @@ EDITS = {
     "folds": ("workflow/galmass/contrastive/folds.py", "digest_size=7", "digest_size=6", DENSITY),
     "averages": ("workflow/galmass/information/averages.py", "REDRAWS = 20", "REDRAWS = 10", DECOMPOSITION),
     "cross check": ("workflow/galmass/information/discrete.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-3", {"cross_check_pid", "plot_information"}),
-    "answers": ("workflow/galmass/information/questions.py", "Which bands are", "What bands are", {"answer_questions"}),
+    "answers": ("workflow/galmass/information/questions.py", "Which bands are", "What bands are", ANSWERS),
+    "convergence": ("workflow/galmass/information/convergence.py", "1.96 * more.std()", "1.97 * more.std()", ANSWERS),
     "causal graph": ("workflow/galmass/causality/climbing.py", "(0.1, 0.3, 0.6)", "(0.1, 0.3, 0.5)", GRAPHS),
     "archives": ("workflow/galmass/transport.py", "SHOWN = 200", "SHOWN = 300", set()),
     "comment": ("workflow/galmass/contrastive/losses.py", "    # the gradient of", "    # in other words: the gradient of", set()),
@@ -114,7 +116,7 @@ KEYS = {
     "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING),
     "contrastive.learning_rate": (0.001, NETWORK_OF_IMAGES | DENSITY),
     "contrastive.loss_weights.latent_contrast": (0.5, NETWORK_OF_IMAGES),
-    "recalibration.order": (3, FROM_EMBEDDINGS),
+    "recalibration.order": (3, FROM_EMBEDDINGS | ANSWERS),
     "evaluation.bootstrap": (60, {"evaluate_estimates", "plot_estimates"} | SUMMARY),
     "causality.k": (25, NEIGHBOURS | TESTS | SUMMARY),
     "causality.queries": (["z"], TESTS | SUMMARY),
@@ -144,7 +146,7 @@ KEYS = {
     "information.max_unshared": (0.03, DECOMPOSITION),
     "information.bootstrap": (60, DECOMPOSITION),
     "information.cross_check.limit_s": (30.0, {"cross_check_pid", "plot_information"}),
-    "information.tuples.Iopt_Wise.question": ("infrared", {"answer_questions"}),
+    "information.tuples.Iopt_Wise.question": ("infrared", ANSWERS),
     "modalities.Iopt.bin_width": (0.125, BASELINES | NETWORK_OF_IMAGES | TRUTH | DECOMPOSITION),  # the truth is told of each modality
     "samples.mock.causality.conditions": (["z"], TESTS | SUMMARY),
     "contrastive.images.channels": (8, NETWORK_OF_IMAGES | DENSITY),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from galmass.catalogues.schema import ANSWERS, WORDS, require_columns
+from galmass.catalogues.schema import SOURCES as SOURCES_OF_COLUMNS
 from galmass.causality import summaries
 from galmass.causality.knowledge import Knowledge
 from galmass.contrastive.modalities import Modality
@@ -24,6 +25,7 @@ SOURCES = {
 }
 CLASSES = {"kcorrect_gst": {"nuv_r_blue", "nuv_r_red", "u_r_margin"}, "sdss_mgs": {"ssfr_star_forming", "ssfr_passive"}}
 FARTHEST_MOCK = 0.54  # beyond, u sees wavelengths that its spectra do not have
+ALL = "all"  # in place of the tuples of a sample
 TUPLE = ("first", "second", "union", "against")
 GIVES_MASS = {"sfr", "ssfr"}
 ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
@@ -35,8 +37,24 @@ def models(config: Mapping) -> list[tuple[str, str]]:
 
 
 def tuples(config: Mapping) -> list[tuple[str, str]]:
-    """Every (sample, tuple) that the run decomposes."""
-    return [(s, t) for s in config["run"]["samples"] for t in config["samples"][s].get("tuples", [])]
+    """Every (sample, tuple) that the run decomposes; where a sample says 'all', those of whose inputs it lacks no column and no images."""
+    found = []
+    for sample in config["run"]["samples"]:
+        entry = config["samples"][sample]
+        named = entry.get("tuples", [])
+        found += [(sample, t) for t in (_possible(config, entry) if named == ALL else named)]
+    return found
+
+
+def _possible(config: Mapping, sample: Mapping) -> list[str]:
+    """Tuples whose inputs a sample has; what is misspelt, and no sample has, stays, to be refused."""
+    own, known = set(SOURCES_OF_COLUMNS.get(sample["source"], {})), {name for columns in SOURCES_OF_COLUMNS.values() for name in columns}
+    stores, found = stores_of(sample), []
+    for name, entry in config["information"]["tuples"].items():
+        seen = [Modality.from_config(m, config["modalities"][m]) for m in inputs_of(entry).values() if m in config["modalities"]]
+        if not any(set(m.columns) & known - own or {i.store for i in m.images} - set(stores) for m in seen):
+            found.append(name)
+    return found
 
 
 def inputs_of(entry: Mapping) -> dict[str, str]:

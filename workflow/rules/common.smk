@@ -191,6 +191,12 @@ def densities(wildcards, suffix):
     return [f"results/{wildcards.sample}/information/densities/{m}.{suffix}" for m in modalities]
 
 
+def decomposed_models():
+    """Every (sample, modality) with a contrastive network that a tuple of the sample names, too."""
+    named = {(s, m) for s, t in tuples(config) for m in inputs_of(tuple_entry(t)).values()}
+    return [model for model in models(config) if model in named]
+
+
 def known_information(wildcards):
     """What an ideal network would know, where the sample is simulated."""
     simulated_one = config["samples"][wildcards.sample]["source"] == "mock"

@@ -190,6 +190,8 @@ rule plot_synergies:
 rule answer_questions:
     input:
         summaries=[f"results/{s}/information/{t}/summary.json" for s, t in tuples(config)],
+        components=[f"results/{s}/information/{t}/components.parquet" for s, t in tuples(config)],
+        embeddings=[f"results/{s}/contrastive/{m}/embeddings.parquet" for s, m in decomposed_models()],
     output:
         table=report(
             "results/answers.csv",
@@ -212,11 +214,14 @@ rule answer_questions:
         "../../envs/information.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime="5m",
+        mem_mb=memory(1500),
+        runtime="10m",
         disk_mb=100,
     params:
         questions={t: tuple_entry(t)["question"] for _, t in tuples(config)},
+        contrastive=decomposed_models(),
+        widths={m: config["modalities"][m]["bin_width"] for _, m in decomposed_models()},
+        width=config["information"]["bin_width"],
         code=code("answer_questions"),
     script:
         "../scripts/answer_questions.py"

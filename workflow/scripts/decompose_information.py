@@ -31,6 +31,7 @@ with logs.recording(snakemake.log[0]):
     summary |= {"n": len(galaxies), "noise": averages.noise(nlls, h, rng), "truth": averages.truth_gaps(found, known), "seed": p.seed}
     summary |= {"prior": dict(p.options["prior"]) | {"nats": float(h.mean()), "excess": prior.excess(h, mass, edges)}, "bootstrap": p.options["bootstrap"]}
     summary |= {"ensemble": nlls[0].shape[1], "folds": plan["folds"], "n_left_out": len(catalogue) - len(galaxies)}
+    summary |= {"steps": densities.best_steps(trained)}
     kept = ("n_galaxy", "n_train", "left_out", "limits")
     summary |= {"left_out": left_out, "trained": {modality: {key: notes[key] for key in kept} for modality, notes in trained.items()}}
     print("\n".join(report.lines(summary)))

@@ -1,10 +1,13 @@
 """Components of information: gates, identities, the prior, averages with intervals."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from galmass.errors import InputError
-from galmass.information import averages, components, decomposition, densities, prior, prior_nll, questions, report
+from galmass.information import averages, components, convergence, decomposition, densities, prior, prior_nll, questions, report
 
 LN2 = np.log(2)
 EDGES = np.linspace(8, 12, 17)
@@ -140,8 +143,21 @@ def test_averages_agree_with_components_of_the_ensemble():
         row = next(r for r in rows if r["label"] == "all" and r["kind"] == kind)
         for name, value in components(*ensemble, h, kind=kind).items():
             assert row[name][0] == pytest.approx(np.mean(value))
-            assert row[name][1] <= row[name][0] <= row[name][2]
+            assert row[name][1] is None or row[name][1] <= row[name][0] <= row[name][2]
         assert row["gain_2"][0] == pytest.approx(row["unique_2"][0] + row["synergistic"][0])
+
+
+def test_what_is_zero_by_definition_has_no_interval():
+    nlls, h = made_up()
+    pointwise, mean = (next(r for r in averaged(nlls, h) if r["label"] == "all" and r["kind"] == kind) for kind in ("pointwise", "mean"))
+    assert mean["unique_2"] == [0.0, None, None]
+    assert report.words(mean["unique_2"]) == "0.000"
+    assert mean["unique_1"][1] > 0
+    assert pointwise["unique_2"][1] is not None
+    # of two inputs that tell as much either may be the weaker one
+    tied = next(r for r in averaged([nlls[0], nlls[0][:, ::-1] + np.random.default_rng(1).normal(0, 0.1, (3000, 1)), nlls[2]], h) if r["kind"] == "mean")
+    assert tied["unique_1"][1] is not None
+    assert tied["unique_2"][1] is not None
 
 
 def test_groups_cover_their_galaxies_and_an_empty_one_has_no_average():
@@ -210,30 +226,100 @@ def test_densities_that_do_not_belong_together_are_refused():
         densities.check_plans({"a": {"plan": {}, "seed": 1}, "b": {"plan": {}, "seed": 2}})
 
 
-def summary(gain, tuple_name="t", synergy=0.1):
+def summary(gain, tuple_name="t", synergy=0.1, pointwise=0.1):
     row = {key: [0.4, 0.3, 0.5] for key in ("information_1", "information_2", "information_12", "redundant", "unique_1", "unique_2")}
-    row |= {"label": "all", "by": "class", "n": 10, "gain_2": gain, "synergistic": [synergy, synergy - 0.01, synergy + 0.01]}
-    rows = [row | {"kind": kind} for kind in ("pointwise", "mean")]
+    row |= {"label": "all", "by": "class", "n": 10, "gain_2": gain}
+    rows = [row | {"kind": kind, "synergistic": [x, x - 0.01, x + 0.01]} for kind, x in (("pointwise", pointwise), ("mean", synergy))]
     return {"tuple": tuple_name, "sample": "s", "n": 10, "inputs": {"first": "A", "second": "B", "union": "AB"}, "rows": rows, "truth": []}
 
 
 @pytest.mark.parametrize(("gain", "answer"), [([0.1, 0.05, 0.15], "yes"), ([0.1, -0.05, 0.25], "not seen"), ([-0.1, -0.2, -0.05], "no")])
 def test_answer_follows_the_interval(gain, answer):
-    row = questions.answers([summary(gain)], {"t": "images"})[0]
+    row = questions.answers([summary(gain)], {"t": "images"}, [{}])[0]
     assert row["answer"] == answer
+    assert row["why"] == ""
     assert f"{gain[0]:.3f} nat ({gain[1]:.3f} to {gain[2]:.3f})" in row["words"]
 
 
 def test_bands_are_ordered_by_synergy_and_silent_tuples_left_out():
     made = [summary([0.1, 0.0, 0.2], name, synergy) for name, synergy in (("a", 0.1), ("b", 0.3), ("c", 0.2))]
-    rows = questions.answers(made, {"a": "bands", "b": "bands", "c": "none"})
+    rows = questions.answers(made, {"a": "bands", "b": "bands", "c": "none"}, [{}] * 3)
     assert [row["tuple"] for row in rows] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("synergy", "pointwise", "answer"),
+    [(0.1, 0.1, "synergistic"), (0.1, 0.0, "depends on the definition"), (0.1, -0.1, "depends on the definition"), (0.0, 0.0, "not seen")],
+)
+def test_bands_are_synergistic_where_both_definitions_say_so(synergy, pointwise, answer):
+    made = summary([0.1, 0.0, 0.2], synergy=synergy, pointwise=pointwise)
+    assert questions.answers([made], {"t": "bands"}, [{}])[0]["answer"] == answer
+
+
+@pytest.mark.parametrize("question", ["images", "infrared", "bands", "control"])
+def test_networks_that_had_not_converged_answer_nothing(question):
+    doubt = {"second": "3 of 4 networks of B were best at their last step, 100"}
+    row = questions.answers([summary([0.1, 0.05, 0.15])], {"t": question}, [doubt])[0]
+    assert row["answer"] == "not converged"
+    assert row["why"] == doubt["second"]
+    assert row["words"].endswith(f"No answer, for {doubt['second']}")
+
+
+def test_an_input_set_against_both_that_had_not_converged_is_not_compared():
+    made = summary([0.1, 0.05, 0.15])
+    made["inputs"] |= {"against": "C"}
+    for row in made["rows"]:
+        row |= {"gap": [-0.8, -0.9, -0.7]}
+    sure, unsure = (questions.answers([made], {"t": "images"}, [doubt])[0] for doubt in ({}, {"against": "C was stopped"}))
+    assert "C tells less than both: difference -0.800 nat" in sure["words"]
+    assert unsure["answer"] == "yes"
+    assert "whether C tells more than both is not answered, for C was stopped" in unsure["words"]
+
+
+def test_what_is_zero_by_definition_is_told_without_an_interval():
+    made = summary([0.1, 0.05, 0.15])
+    for row in made["rows"]:
+        row["unique_2"] = [0.0, None, None]
+    words = questions.answers([made], {"t": "images"}, [{}])[0]["words"]
+    assert "of it nothing unique (the weaker of two has nothing of its own, by definition) and 0.100 nat" in words
+
+
+def test_networks_best_at_their_last_step_had_not_converged():
+    made = {"inputs": {"first": "A", "second": "B"}, "steps": {"A": {"best": [100, 100, 75], "last": 100}, "B": {"best": [100, 75, 50, 100], "last": 100}}}
+    notes = {m: {"members": [{"best_step": step} for step in found["best"]], "options": {"max_steps": 100}} for m, found in made["steps"].items()}
+    assert densities.best_steps(notes) == made["steps"]
+    assert convergence.unfinished(made) == {"first": "2 of 3 networks of A were best at their last step, 100"}
+
+
+def test_contrastive_network_that_tells_more_casts_doubt():
+    g = np.random.default_rng(1)
+    names = np.arange(400).astype(str)
+    components = pd.DataFrame({"galaxy_id": names, "nll_1": g.normal(2, 0.5, 400), "nll_2": g.normal(3, 0.5, 400)})
+    split = np.where(np.arange(400) < 100, "train", "test")
+
+    def told(column, more, width):
+        nll = components[column] - more - np.log(width / 0.05) + g.normal(0, 0.2, 400)
+        # what it says of its training galaxies counts for nothing
+        return pd.DataFrame({"galaxy_id": names, "split": split, "cross_entropy": np.where(split == "train", -9.0, nll)})[::-1]
+
+    widths, made = {"A": 0.025, "B": 0.05}, {"inputs": {"first": "A", "second": "B"}}
+    found = convergence.outdone(made, components, {"A": told("nll_1", 0.3, 0.025), "B": told("nll_2", 0.0, 0.05)}, widths, 0.05)
+    assert list(found) == ["first"]
+    value, error = (float(x) for x in re.search(r"A tells ([\d.]+) \+- ([\d.]+) nat more of 300 test galaxies", found["first"]).groups())
+    assert value == pytest.approx(0.3, abs=0.05)  # four standard errors of 0.2 / sqrt(300)
+    assert error == pytest.approx(1.96 * 0.2 / np.sqrt(300), rel=0.15)
+    assert convergence.outdone(made, components, {}, widths, 0.05) == {}
+
+
+def test_doubts_about_an_input_come_in_one_clause():
+    made = {"inputs": {"first": "A", "second": "B"}}
+    assert convergence.reasons(made, {"first": "x"}, {"first": "y"}) == {"first": "x, and y"}
 
 
 def test_page_holds_every_answer_in_both_forms():
     made = summary([0.1, 0.05, 0.15])
     made["truth"] = [{"quantity": "information_1", "found": [0.4, 0.3, 0.5], "truth": 0.6, "truth_error": 0.01, "gap": 0.2}]
-    text = questions.markdown(questions.answers([made], {"t": "control"}), [made])
+    text = questions.markdown(questions.answers([made], {"t": "control"}, [{}]), [made])
     page = questions.html(text)
     assert "**something**" in text
     assert "<b>something</b>" in page
@@ -242,9 +328,7 @@ def test_page_holds_every_answer_in_both_forms():
 
 
 def test_known_informations_are_those_of_named_blocks():
-    import pandas as pd
-
-    truth = pd.DataFrame({"columns": ["ugriz", "forms"], "nats": [1.0, 2.0], "nats_error": [0.1, 0.2]})
+    truth = pd.DataFrame({"columns": ["ugriz", "forms"], "nats": [1.0, 2.0], "nats_error": [0.03, 0.2], "nats_bias": [-0.04, 0.0]})
     inputs = {"first": "Mopt", "second": "Morph", "union": "MoptMorph"}
-    assert report.known(truth, inputs, {"Mopt": "ugriz", "MoptMorph": "gone"}) == {"information_1": (1.0, 0.1)}
+    assert report.known(truth, inputs, {"Mopt": "ugriz", "MoptMorph": "gone"}) == {"information_1": (1.04, pytest.approx(0.05))}
     assert report.known(None, inputs, {"Mopt": "ugriz"}) == {}

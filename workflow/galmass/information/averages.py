@@ -69,8 +69,8 @@ def averages(nlls: list, prior, chosen: list[dict], n_bootstrap: int, rng: np.ra
     -------
     list of dict
         One for each group and kind ('pointwise', 'mean'): ``by``, ``label``, ``low``, ``high``, ``n``, ``kind`` and, of every
-        quantity, ``[value, lower, upper]`` [nat]; None where a group has fewer than two galaxies. ``gain_2``: what the second input
-        adds to the first.
+        quantity, ``[value, lower, upper]`` [nat]; None where a group has fewer than two galaxies, ``[0, None, None]`` for what is zero
+        by definition in all resamples: what the weaker input has of its own. ``gain_2``: what the second input adds to the first.
 
     Notes
     -----
@@ -92,7 +92,8 @@ def averages(nlls: list, prior, chosen: list[dict], n_bootstrap: int, rng: np.ra
             moved, centre = _quantities(draws[:, g], kind), _quantities(centres[:, g], kind)
             for name in value:
                 low, high = np.nanquantile(moved[name] - centre[name].mean(), (0.025, 0.975))
-                row[name] = [float(value[name]), float(value[name] + low), float(value[name] + high)]
+                always_zero = np.nanmax(np.abs(moved[name])) == 0
+                row[name] = [0.0, None, None] if always_zero else [float(value[name]), float(value[name] + low), float(value[name] + high)]
             rows.append(row)
     return rows
 

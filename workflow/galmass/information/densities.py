@@ -32,6 +32,17 @@ def read(paths: Mapping[str, str], notes: Mapping[str, str]) -> tuple[dict[str, 
     return {name: {key: array[rows[name]] for key, array in table.items()} for name, table in tables.items()}, plan
 
 
+def best_steps(notes: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Of each modality: ``best``, the step of every network at which its validation was best, and ``last``, the last that it was allowed.
+
+    Parameters
+    ----------
+    notes : mapping of modality to mapping
+        What was written beside its densities.
+    """
+    return {name: {"best": [m["best_step"] for m in note["members"]], "last": note["options"]["max_steps"]} for name, note in notes.items()}
+
+
 def names(stored: np.ndarray) -> np.ndarray:
     """Identifiers (n_galaxy,) as text, from ASCII padded with zeros, uint8 (n_galaxy, n_character)."""
     return np.ascontiguousarray(stored).view(f"S{stored.shape[1]}")[:, 0].astype(str)

@@ -17,34 +17,42 @@ def overall(summary: Mapping, kind: str = "mean") -> Mapping:
     return next(row for row in summary["rows"] if row["label"] == "all" and row["kind"] == kind)
 
 
-def answers(summaries: list[Mapping], questions: Mapping[str, str]) -> list[dict]:
+def answers(summaries: list[Mapping], questions: Mapping[str, str], doubts: list[Mapping[str, str]]) -> list[dict]:
     """One row for each tuple that asks something, question by question, bands by their synergy.
 
     Parameters
     ----------
     questions : mapping of tuple to question
         Tuples with 'none' answer nothing.
+    doubts : list of mapping of part to words
+        Of each summary: why the networks of an input had not converged (`galmass.information.convergence`).
 
     Returns
     -------
     list of dict
         ``question``, ``sample``, ``tuple``, ``answer`` and ``words``; ``quantity``, ``nat``, ``low``, ``high`` (95 %), and
-        ``share``: of the information that is compared.
+        ``share``: of the information that is compared; ``why`` the answer is 'not converged', empty where it is another.
     """
-    rows = [_answer(summary, questions[summary["tuple"]]) for summary in summaries if questions[summary["tuple"]] in KINDS]
+    pairs = zip(summaries, doubts, strict=True)
+    rows = [_answer(summary, questions[summary["tuple"]], doubt) for summary, doubt in pairs if questions[summary["tuple"]] in KINDS]
     order = list(KINDS.values())
     return sorted(rows, key=lambda row: (order.index(row["question"]), -row["nat"]))
 
 
-def _answer(summary: Mapping, question: str) -> dict:
+def _answer(summary: Mapping, question: str, doubt: Mapping[str, str]) -> dict:
     row, pointwise = overall(summary), overall(summary, "pointwise")
     quantity = LEADING[question]
     value, low, high = row[quantity]
     compared = row["information_2"][0] if question == "infrared" else row["information_12"][0]
     share = value / compared if compared > 0 else float("nan")
     answer, words = _WORDS[question](summary["inputs"], row, pointwise, share)
+    if question == "images" and row.get("gap"):
+        words += _beyond(summary["inputs"], row["gap"], doubt.get("against"))
+    why = "; ".join(doubt[part] for part in ("first", "second", "union") if part in doubt)
+    if why:
+        answer, words = "not converged", f"{words}. No answer, for {why}"
     found = {"question": KINDS[question], "sample": summary["sample"], "tuple": summary["tuple"], "answer": answer, "words": words}
-    return found | {"quantity": quantity, "nat": value, "low": low, "high": high, "share": share, "n": summary["n"]}
+    return found | {"quantity": quantity, "nat": value, "low": low, "high": high, "share": share, "n": summary["n"], "why": why}
 
 
 def _interval(values) -> str:
@@ -64,11 +72,17 @@ def sign(values) -> int:
 def _images(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "yes", 0: "not seen", -1: "no"}[sign(row["gain_2"])]
     words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {_percent(share)} of what both tell; "
-    words += f"of it {_interval(row['unique_2'])} unique and {_interval(row['synergistic'])} synergistic"
-    if row.get("gap"):
-        beyond = {1: "more than", 0: "as much, within the interval, as", -1: "less than"}[sign(row["gap"])]
-        words += f"; {inputs['against']} tells {beyond} both: difference {_interval(row['gap'])}"
-    return answer, words
+    zero = row["unique_2"][1] is None
+    unique = "nothing unique (the weaker of two has nothing of its own, by definition)" if zero else f"{_interval(row['unique_2'])} unique"
+    return answer, words + f"of it {unique} and {_interval(row['synergistic'])} synergistic"
+
+
+def _beyond(inputs, gap, doubt: str | None) -> str:
+    """What the input that both are set against tells beside them."""
+    beyond = {1: "more than", 0: "as much, within the interval, as", -1: "less than"}[sign(gap)]
+    if doubt:
+        return f"; whether {inputs['against']} tells more than both is not answered, for {doubt}: difference {_interval(gap)}"
+    return f"; {inputs['against']} tells {beyond} both: difference {_interval(gap)}"
 
 
 def _infrared(inputs, row, pointwise, share) -> tuple[str, str]:
@@ -78,7 +92,8 @@ def _infrared(inputs, row, pointwise, share) -> tuple[str, str]:
 
 
 def _bands(inputs, row, pointwise, share) -> tuple[str, str]:
-    answer = {1: "synergistic", 0: "not seen", -1: "less than the sum"}[sign(row["synergistic"])]
+    both = sign(row["synergistic"]), sign(pointwise["synergistic"])
+    answer = {(1, 1): "synergistic", (0, 0): "not seen", (-1, -1): "less than the sum"}.get(both, "depends on the definition")
     words = f"{inputs['first']} and {inputs['second']}: synergy {_interval(row['synergistic'])}, {_percent(share)} of what both tell "
     return answer, words + f"(pointwise minimum: {_interval(pointwise['synergistic'])}), redundant {_interval(row['redundant'])}"
 
@@ -97,8 +112,11 @@ def markdown(rows: list[dict], summaries: list[Mapping]) -> str:
     lines = ["# What the informations of this run answer", ""]
     lines += [
         "Informations are differences of cross-entropies of held-out galaxies: what these networks found. Up to the excess of the prior "
-        "they are lower bounds, and a better network may find more. Components are those of the averages (minimum mutual information) unless "
-        "pointwise is said; intervals are 95 %, from galaxies and ensemble members drawn anew, without the choice of training galaxies.",
+        "the informations of an input, and of both, are lower bounds, and a better network may find more. Gains, unique and synergistic "
+        "information and gaps are differences of such bounds and may be off either way. Components are those of the averages (minimum "
+        "mutual information, whose synergy is no less than zero whatever the inputs) unless pointwise is said; bands are called synergistic "
+        "where both agree. Intervals are 95 %, from galaxies and ensemble members drawn anew, without the choice of training galaxies and "
+        "without what the shape of the density family misses (docs/limits.md). Where networks had not converged there is no answer.",
         "",
     ]
     for question in dict.fromkeys(row["question"] for row in rows):
@@ -110,7 +128,7 @@ def markdown(rows: list[dict], summaries: list[Mapping]) -> str:
         lines += ["## How much did the networks miss?", ""]
         lines += [
             f"- {s['sample']}, {s['tuple']}, {gap['quantity']}: found {_interval(gap['found'])}, an ideal network {gap['truth']:.3f} +- "
-            f"{gap['truth_error']:.3f} nat, {gap['gap']:.3f} nat missed."
+            f"{gap['truth_error']:.3f} nat (corrected for its finite draws), {gap['gap']:.3f} nat missed."
             for s, gap in known
         ]
         lines.append("")

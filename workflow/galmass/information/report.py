@@ -1,5 +1,6 @@
 """A decomposition as tables and lines: what is kept of it, and what is set beside it."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from galmass.information.averages import GAINS
@@ -34,10 +35,12 @@ def columns(frame) -> dict[str, Column]:
 def known(truth, inputs: Mapping[str, str], blocks: Mapping[str, str]) -> dict[str, tuple[float, float]]:
     """Informations [nat] and errors that a simulation knows of the inputs of a tuple.
 
+    What the finite draws of the simulation cost is known to its order alone: it is taken off, and added to the error in quadrature.
+
     Parameters
     ----------
     truth : DataFrame or None
-        With ``columns`` (name of the block), ``nats``, ``nats_error``.
+        With ``columns`` (name of the block), ``nats``, ``nats_error``, ``nats_bias``.
     inputs, blocks : mapping
         Modality of each part of the tuple; block of each modality.
     """
@@ -45,7 +48,8 @@ def known(truth, inputs: Mapping[str, str], blocks: Mapping[str, str]) -> dict[s
         return {}
     rows = truth.set_index("columns")
     found = {quantity: blocks.get(inputs[part]) for part, quantity in _PARTS.items()}
-    return {q: (float(rows.loc[b, "nats"]), float(rows.loc[b, "nats_error"])) for q, b in found.items() if b in rows.index}
+    blocks_of = {quantity: rows.loc[block] for quantity, block in found.items() if block in rows.index}
+    return {q: (float(b["nats"] - b["nats_bias"]), math.hypot(b["nats_error"], b["nats_bias"])) for q, b in blocks_of.items()}
 
 
 def table(summary: Mapping) -> list[dict]:
@@ -56,9 +60,14 @@ def table(summary: Mapping) -> list[dict]:
         for name in QUANTITIES:
             if name in row:
                 value = row[name]
-                line[f"{name}_nat"] = "" if value is None else f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+                line[f"{name}_nat"] = "" if value is None else words(value)
         found.append(line)
     return found
+
+
+def words(value) -> str:
+    """A number of ``[value, lower, upper]`` with its interval, where it has one."""
+    return f"{value[0]:.3f}" if value[1] is None else f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
 
 
 def lines(summary: Mapping) -> Iterator[str]:
