@@ -25,7 +25,7 @@ with logs.recording(snakemake.log[0]):
     if not len(train) or not len(validation):
         raise InputError(f"{snakemake.input.galaxies}: {len(train)} training and {len(validation)} validation galaxies are left; both are needed")
     model, history = training.train(train, validation, modality, edges, p.options, p.seed, p.scratch, p.code, cutouts, snakemake.resources.devices)
-    model.notes |= {"left_out": left_out, "limits": limits}
+    model.notes.update(left_out=left_out, limits=limits)
     print(f"best validation cross-entropy {model.notes['validation_cross_entropy']:.4f} nat at step {model.notes['best_step']}")
     stores.write_csv(snakemake.output.history, history)
     models.save(snakemake.output.model, model)
