@@ -309,6 +309,9 @@ def test_contrastive_network_that_tells_more_casts_doubt():
     assert value == pytest.approx(0.3, abs=0.05)  # four standard errors of 0.2 / sqrt(300)
     assert error == pytest.approx(1.96 * 0.2 / np.sqrt(300), rel=0.15)
     assert convergence.outdone(made, components, {}, widths, 0.05) == {}
+    for more, said in ((0.008, []), (0.012, ["second"])):  # the same for every galaxy: no interval
+        better = components[["galaxy_id"]].assign(split="test", cross_entropy=components["nll_2"] - more)
+        assert list(convergence.outdone(made, components, {"B": better}, {"B": 0.05}, 0.05)) == said
 
 
 def test_doubts_about_an_input_come_in_one_clause():

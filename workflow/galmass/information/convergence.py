@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+LEAST = 0.01  # nat, beyond the interval, that an answer may turn on
 COLUMNS = {"first": "nll_1", "second": "nll_2", "union": "nll_12", "against": "nll_against"}
 
 
@@ -25,7 +26,7 @@ def unfinished(summary: Mapping) -> dict[str, str]:
 
 
 def outdone(summary: Mapping, components, embeddings: Mapping, widths: Mapping, width: float) -> dict[str, str]:
-    """Why, by part of the tuple: the contrastive network of its input tells more, beyond the 95 % interval of the difference.
+    """Why, by part of the tuple: the contrastive network of its input tells more, by `LEAST` beyond the 95 % interval of the difference.
 
     Parameters
     ----------
@@ -47,6 +48,6 @@ def outdone(summary: Mapping, components, embeddings: Mapping, widths: Mapping, 
         # a density even within its bins: as many nats as the widths differ by
         more = (own[COLUMNS[part]] - other).dropna() - np.log(widths[modality] / width)
         error = 1.96 * more.std() / np.sqrt(len(more))
-        if more.mean() > error:
+        if more.mean() - error > LEAST:
             found[part] = f"the contrastive network of {modality} tells {more.mean():.3f} +- {error:.3f} nat more of {len(more)} test galaxies"
     return found
