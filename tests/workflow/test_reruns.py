@@ -40,7 +40,8 @@ PLOTS_OF_INFORMATION = {"plot_information", "plot_gap", "plot_synergies"}
 DECOMPOSITION = {"decompose_information", "answer_questions", "cross_check_pid"} | PLOTS_OF_INFORMATION
 DENSITY = {"train_density"} | DECOMPOSITION
 FROM_IMAGES = IMAGES | BASELINES | NETWORK_OF_IMAGES | DENSITY
-EVERYTHING = CATALOGUE | BASELINES | FROM_TRAINING
+OF_TRUTH = {"score_graphs"}  # of a simulated sample alone
+EVERYTHING = (CATALOGUE | BASELINES | FROM_TRAINING) - OF_TRUTH
 
 # file, old text, new text, rules that must run
 EDITS = {
@@ -113,7 +114,7 @@ EDITS = {
 KEYS = {
     "samples.gst10k.classes.u_r_margin": (0.2, EVERYTHING),
     "samples.gst10k.mass.omega_m": (0.31, EVERYTHING),
-    "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING),
+    "modalities.Mopt.bin_width": (0.1, BASELINES | FROM_TRAINING - OF_TRUTH),
     "contrastive.learning_rate": (0.001, NETWORK_OF_IMAGES | DENSITY),
     "contrastive.loss_weights.latent_contrast": (0.5, NETWORK_OF_IMAGES),
     "recalibration.order": (3, FROM_EMBEDDINGS | ANSWERS),

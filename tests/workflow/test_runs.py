@@ -70,7 +70,7 @@ print(float(value.detach() + ln_l.log_prior(z)) - summary["log_posterior"])
 def test_every_rule_leaves_log_and_benchmark(finished):
     names = {p.stem for p in (finished.path / "logs").rglob("*.log")}
     assert names == {p.stem for p in (finished.path / "benchmarks").rglob("*.tsv")}
-    assert len(names) == 43
+    assert len(names) == 45
 
 
 def test_report_holds_every_figure(finished):
