@@ -16,13 +16,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from clones import GPU_TOKENS, TINY, Clone, clone_of, kill_group
 from record import ROOT, measure
 
 from galmass import stores
-from galmass.images import detection
+from galmass.catalogues import main_sample
 
 sys.path.append(str(ROOT / "tests" / "unit" / "images"))
 from synthetic_frames import Source, hdus, wcs, write
@@ -99,9 +98,9 @@ def prepared(folder: Path) -> tuple[Clone, str]:
     config = f"{TINY} {folder / 'kills.yaml'}"
     made = [LONG[rule][0] for rule in CHOSEN if rule != "download_frames"]
     clone.snakemake("results/frames/catalogue/galaxies.parquet", *made, "--cores", "2", config=config)
-    galaxies = stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet").assign(rerun=301)
-    table = clone.path / "results" / "sdss_mgs" / "catalogue" / "galaxies.parquet"
-    stores.write_table(table, pd.DataFrame(galaxies), detection.COLUMNS | {"rerun": stores.Column("", "processing of the survey")})
+    galaxies = stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet")
+    places = galaxies.assign(rerun=301, row=range(len(galaxies)))[list(main_sample.PLACES)]
+    stores.write_table(clone.path / "results" / "sdss_mgs" / "catalogue" / "places.parquet", places, main_sample.PLACES)
     return clone, config
 
 
