@@ -28,7 +28,6 @@ FARTHEST_MOCK = 0.54  # beyond, u sees wavelengths that its spectra do not have
 ALL = "all"  # in place of the tuples of a sample
 TUPLE = ("first", "second", "union", "against")
 GIVES_MASS = {"sfr", "ssfr"}
-ESTIMATE = "mass_mean"  # the network's own estimate may be a query or a condition, too
 
 
 def models(config: Mapping) -> list[tuple[str, str]]:
@@ -109,7 +108,8 @@ def check_references(config: Mapping) -> None:
         _require(_inputs(modality, config["modalities"][modality]), source, sample, f"config: modality {modality}")
         _check_inputs(modality, _inputs(modality, config["modalities"][modality]))
         _check_images(modality, config["modalities"][modality], sample, stores_of(config["samples"][sample]))
-        tested = {name for names in causality_of(config, sample).values() for name in names} - {ESTIMATE}
+        # a network's own estimate may be a query or a condition, too
+        tested = {name for names in causality_of(config, sample).values() for name in names} - {summaries.ESTIMATE}
         _require(sorted(tested), source, sample, "config: causality.queries or conditions")
     for key, options in (("contrastive", {}), ("contrastive.images", config["contrastive"]["images"])):
         options = config["contrastive"] | options
