@@ -95,9 +95,19 @@ def test_gradients_are_clipped_member_by_member():
     assert weights["a"].grad[1].tolist() == pytest.approx([0.3, 0, 0])
 
 
-def test_losses_leave_out_what_was_filled_up():
-    log_probability = torch.log(torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]))
-    assert ensembles.losses(log_probability, torch.tensor([[1, -1]]))[0].tolist() == pytest.approx([-np.log(0.75), 0])
+@pytest.mark.parametrize("changed", [{}, {"component": "normal"}, {"network": "paper"}], ids=["logistic", "normal", "paper"])
+def test_losses_are_those_of_all_bins_without_what_was_filled_up(modality, edges, mi, changed):
+    ensemble = ensembles.Ensemble([build_network(modality, edges, mi | changed, seed) for seed in (1, 2)])
+    g, n_bin = torch.Generator().manual_seed(0), len(edges) - 1
+    values, context = 3 * torch.randn(2, 50, 2, generator=g), torch.randn(2, 50, 3, generator=g)
+    mass_bin = torch.randint(n_bin, (2, 50), generator=g)
+    mass_bin[:, :2] = torch.tensor([0, n_bin - 1])
+    expected = -ensemble(values, context).gather(-1, mass_bin[..., None])[..., 0]
+    torch.testing.assert_close(ensemble.losses(values, context, mass_bin), expected, rtol=1e-4, atol=1e-4)
+    mass_bin[1, 7:] = -1
+    found = ensemble.losses(values, context, mass_bin)
+    assert (found[1, 7:] == 0).all()
+    torch.testing.assert_close(found[1, :7], expected[1, :7], rtol=1e-4, atol=1e-4)
 
 
 def test_every_galaxy_gets_a_value_from_every_member_and_it_is_better_than_the_prior(catalogue, modality, edges, mi, tmp_path):

@@ -141,20 +141,20 @@ def test_output_contrast_detaches_its_targets():
     """The gradient towards each density is softmax - target over n: no term from being a target."""
     g = np.random.default_rng(2)
     a, b = (torch.tensor(g.normal(size=(4, 5)), requires_grad=True) for _ in range(2))
-    output_contrast(a, b).backward()
+    output_contrast(a.log_softmax(-1), b.log_softmax(-1)).backward()
     density_a, density_b = softmax(a.detach().numpy(), 1), softmax(b.detach().numpy(), 1)
     np.testing.assert_allclose(a.grad, (density_a - density_b) / 4, atol=1e-14)  # rounding only
     np.testing.assert_allclose(b.grad, (density_b - density_a) / 4, atol=1e-14)
 
 
 def test_output_contrast_is_symmetric():
-    a, b = torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.5]])
+    a, b = torch.tensor([[0.0, 2.0, 1.0]]).log_softmax(-1), torch.tensor([[1.0, 0.0, 0.5]]).log_softmax(-1)
     assert output_contrast(a, b) == output_contrast(b, a)
 
 
 def test_output_contrast_of_a_density_with_itself_is_twice_its_entropy():
     logits = torch.tensor(np.random.default_rng(3).normal(size=(4, 5)), requires_grad=True)
-    loss = output_contrast(logits, logits.detach().clone())
+    loss = output_contrast(logits.log_softmax(-1), logits.detach().log_softmax(-1))
     p = softmax(logits.detach().numpy(), 1)
     assert loss.item() == pytest.approx(-2 * np.mean(np.sum(p * np.log(p), 1)), abs=1e-13)  # rounding only
     loss.backward()

@@ -122,7 +122,8 @@ def predict(ensemble: ensembles.Ensemble, weights: Mapping, data, edges) -> tupl
     nll, mean = [], []
     for values, context, mass_bin in data.held_out():
         log_probability = ensemble(values.to(device), context.to(device), weights)
-        nll.append(ensembles.losses(log_probability, mass_bin.to(device)).cpu().numpy())
+        chosen = log_probability.gather(-1, mass_bin.clamp_min(0).to(device)[..., None])[..., 0]
+        nll.append(-chosen.cpu().numpy())
         mean.append((log_probability.exp() @ middle).cpu().numpy())
     return np.concatenate(nll, 1), np.concatenate(mean, 1)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from galmass import checkpoints, devices, logs, stores
+from galmass.contrastive.networks import MixtureEstimator
 from galmass.contrastive.schedules import learning_rate_factor
 from galmass.errors import InputError
 
@@ -26,15 +27,19 @@ class Data(Protocol):
 
 
 class MassDensity(nn.Module):
-    """Encoder and estimator of a network as one map: values, context -> log-probability of the mass bins (n, n_bin)."""
+    """Encoder and estimator of a network as one map: values, context -> log-probability of the mass bins (n, n_bin), or of given ones (n,)."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
         self.network.decoder = nn.Identity()  # nothing is reconstructed: no weights for it
 
-    def forward(self, values: Tensor, context: Tensor) -> Tensor:
-        return self.network.estimate(self.network.encode(values, context)[0]).log_softmax(-1)
+    def forward(self, values: Tensor, context: Tensor, mass_bin: Tensor | None = None) -> Tensor:
+        main, estimator = self.network.encode(values, context)[0], self.network.estimator
+        if mass_bin is not None and isinstance(estimator, MixtureEstimator):
+            return estimator.log_probability(main, mass_bin)
+        everywhere = estimator(main).log_softmax(-1)
+        return everywhere if mass_bin is None else everywhere.gather(-1, mass_bin[..., None])[..., 0]
 
 
 class Ensemble:
@@ -53,17 +58,19 @@ class Ensemble:
 
     def __call__(self, values: Tensor, context: Tensor, weights: Mapping | None = None) -> Tensor:
         """Log-probabilities (n_member, n, n_bin), each member of its own galaxies."""
+        return self._call(values, context, weights=weights)
+
+    def losses(self, values: Tensor, context: Tensor, mass_bin: Tensor) -> Tensor:
+        """Cross-entropy [nat] of each galaxy, (n_member, n); 0 where the bin is -1."""
+        chosen = self._call(values, context, mass_bin.clamp_min(0))
+        return -chosen.where(mass_bin >= 0, torch.zeros_like(chosen))
+
+    def _call(self, *batch: Tensor, weights: Mapping | None = None) -> Tensor:
         parameters = self.parameters if weights is None else weights
         if self.n == 1:  # convolutions are faster without the axis of members
             alone = [{name: t[0] for name, t in tensors.items()} for tensors in (parameters, self.buffers)]
-            return functional_call(self._shape, tuple(alone), (values[0], context[0]))[None]
-        return vmap(lambda p, b, v, c: functional_call(self._shape, (p, b), (v, c)))(parameters, self.buffers, values, context)
-
-
-def losses(log_probability: Tensor, mass_bin: Tensor) -> Tensor:
-    """Cross-entropy [nat] of each galaxy, (n_member, n); 0 where the bin is -1."""
-    chosen = log_probability.gather(-1, mass_bin.clamp_min(0)[..., None])[..., 0]
-    return -chosen.where(mass_bin >= 0, torch.zeros_like(chosen))
+            return functional_call(self._shape, tuple(alone), tuple(t[0] for t in batch))[None]
+        return vmap(lambda p, b, *one: functional_call(self._shape, (p, b), one))(parameters, self.buffers, *batch)
 
 
 def clip(parameters: Mapping, limit: float) -> None:
@@ -99,7 +106,7 @@ def train(ensemble: Ensemble, data: Data, options: Mapping, stamp: str, checkpoi
     """
     device = devices.best_device()
     ensemble.to(device)
-    optimiser = torch.optim.AdamW(ensemble.parameters.values(), lr=options["learning_rate"], weight_decay=options["weight_decay"])
+    optimiser = torch.optim.AdamW(ensemble.parameters.values(), lr=options["learning_rate"], weight_decay=options["weight_decay"], fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, options))
     best = {"weights": {}, "score": torch.full((ensemble.n,), math.inf), "step": torch.zeros(ensemble.n, dtype=torch.long)}
     state = {"step": 0, "best": best, "history": []}
@@ -126,9 +133,8 @@ def _finished(state: Mapping, options: Mapping) -> bool:
 
 def _step(ensemble: Ensemble, optimiser, schedule, batch: list[Tensor], options: Mapping) -> float:
     """One step of all members; the mean of their losses [nat]."""
-    values, context, mass_bin = batch
     optimiser.zero_grad(set_to_none=True)
-    loss = losses(ensemble(values, context), mass_bin).mean(1)
+    loss = ensemble.losses(*batch).mean(1)
     loss.sum().backward()
     clip(ensemble.parameters, options["gradient_clip_norm"])
     optimiser.step()
@@ -140,8 +146,9 @@ def _step(ensemble: Ensemble, optimiser, schedule, batch: list[Tensor], options:
 def _validate(ensemble: Ensemble, data: Data, state: dict, trained: float, device, label: str) -> None:
     """Score every member, keep the weights of those that are better than before, add a row to the history."""
     total, count = torch.zeros(ensemble.n), torch.zeros(ensemble.n)
-    for values, context, mass_bin in data.validation():
-        found = losses(ensemble(values.to(device), context.to(device)), mass_bin.to(device))
+    for batch in data.validation():
+        mass_bin = batch[-1]
+        found = ensemble.losses(*(t.to(device) for t in batch))
         total, count = total + found.sum(1).cpu(), count + (mass_bin >= 0).sum(1)
     score, best = total / count, state["best"]
     if not torch.isfinite(score).all():

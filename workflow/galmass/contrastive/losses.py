@@ -10,24 +10,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax, mse_loss, softplus
+from torch.nn.functional import log_softmax, mse_loss, nll_loss, softplus
 
 from galmass import devices
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of a mini-batch gives: main latent (n, n_main), logits (n, n_bin), reconstruction."""
+    """What one pass of a mini-batch gives: main latent (n, n_main), log-probability of the bins (n, n_bin), reconstruction."""
 
     main: Tensor
-    logits: Tensor
+    log_probability: Tensor
     reconstruction: Tensor
 
 
 def run_pass(network, values: Tensor, context: Tensor) -> Pass:
     """One pass of a mini-batch through encoder, estimator and decoder."""
     main, extra = network.encode(values, context)
-    return Pass(main, network.estimate(main), network.decode(main, extra))
+    return Pass(main, log_softmax(network.estimate(main), -1), network.decode(main, extra))
 
 
 def rms_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -41,9 +41,8 @@ def latent_contrast(positive: Tensor, negative: Tensor) -> Tensor:
     return softplus(positive - negative)
 
 
-def output_contrast(logits_a: Tensor, logits_b: Tensor) -> Tensor:
-    """Symmetric cross-entropy [nat] of two densities of the same galaxies; each target is detached."""
-    log_a, log_b = log_softmax(logits_a, -1), log_softmax(logits_b, -1)
+def output_contrast(log_a: Tensor, log_b: Tensor) -> Tensor:
+    """Symmetric cross-entropy [nat] of two log-densities of the same galaxies; each target is detached."""
     towards_a = -(log_a.detach().exp() * log_b).sum(-1).mean()
     towards_b = -(log_b.detach().exp() * log_a).sum(-1).mean()
     return towards_a + towards_b
@@ -86,8 +85,8 @@ def contrastive_losses(network, values: Tensor, context: Tensor, mass_bin: Tenso
     positive = torch.stack([rms_distance(first.main, other.main) for other in passes[1:]]).mean()
     negative = torch.stack([rms_distance(*halves(p.main)) for p in passes]).mean()
     return {
-        "cross_entropy": cross_entropy(first.logits, mass_bin) + cross_entropy(second.logits, mass_bin),
+        "cross_entropy": nll_loss(first.log_probability, mass_bin) + nll_loss(second.log_probability, mass_bin),
         "reconstruction": sum(mse_loss(p.reconstruction, original) for p, original in zip(passes, originals, strict=True)),
         "latent_contrast": latent_contrast(devices.averaged(positive), devices.averaged(negative)),
-        "output_contrast": torch.stack([output_contrast(first.logits, other.logits) for other in passes[1:]]).mean(),
+        "output_contrast": torch.stack([output_contrast(first.log_probability, other.log_probability) for other in passes[1:]]).mean(),
     }

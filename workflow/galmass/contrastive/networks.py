@@ -66,13 +66,25 @@ class MixtureEstimator(nn.Module):
             self.parameters_of.bias[2 * n_component :] = torch.linspace(-4.0, -1.0, n_component)
 
     def forward(self, main: Tensor) -> Tensor:
+        """Log-probability of every bin up to a constant, (n, n_bin)."""
+        probability = self._cumulative(main, self.edges).diff(dim=-1)
+        n_bin = probability.shape[-1]
+        return (probability.clamp_min(0.0) * (1 - self.FLOOR) + self.FLOOR / n_bin).log()
+
+    def log_probability(self, main: Tensor, mass_bin: Tensor) -> Tensor:
+        """Of one bin of each galaxy, (n,), normalised: a training by cross-entropy needs no other, and the others are most of the work."""
+        ends = torch.zeros_like(mass_bin)
+        at = self.edges[torch.stack([ends, mass_bin, mass_bin + 1, ends - 1], -1)]
+        first, low, high, last = self._cumulative(main, at[..., None, :]).unbind(-1)
+        share = self.FLOOR / (len(self.edges) - 1)
+        return ((high - low).clamp_min(0.0) * (1 - self.FLOOR) + share).log() - ((last - first) * (1 - self.FLOOR) + self.FLOOR).log()
+
+    def _cumulative(self, main: Tensor, at: Tensor) -> Tensor:
+        """Distribution function of the mixture at masses (n_at,), or (n, 1, n_at): (n, n_at)."""
         weight, mean, log_scale = self.parameters_of(self.hidden(main)).chunk(3, dim=-1)
         # e^-7 = 0.0009 dex: far below any bin, and no division by zero
         precision = (-log_scale.clamp(-7.0, 3.0)).exp()[..., None]
-        cumulative = self.cumulative((self.edges - mean[..., None]) * precision)
-        probability = (weight.softmax(-1)[..., None, :] @ cumulative).squeeze(-2).diff(dim=-1)
-        n_bin = probability.shape[-1]
-        return (probability.clamp_min(0.0) * (1 - self.FLOOR) + self.FLOOR / n_bin).log()
+        return (weight.softmax(-1)[..., None, :] @ self.cumulative((at - mean[..., None]) * precision)).squeeze(-2)
 
 
 class PhotometryNetwork(nn.Module):
