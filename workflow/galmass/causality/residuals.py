@@ -7,7 +7,7 @@ condition with its square. Arrays are (n, k): the k galaxies of n neighbourhoods
 
 import numpy as np
 
-PER_DIRECTION = 10  # galaxies of a neighbourhood for each principal direction of the latent that is taken out
+PER_DIRECTION = 5  # galaxies of a neighbourhood for each principal direction of the latent that is taken out
 _ROUNDING = 1e-8  # of what a regression leaves, relative to what it was given
 _SAME = 1e-9  # eigenvalue of a correlation matrix that is no direction of its own
 
