@@ -1,6 +1,7 @@
 """Searches against graphs that are known, knowledge that they honour, and tables that they must refuse."""
 
 import json
+import zlib
 from itertools import combinations, product
 
 import networkx
@@ -162,6 +163,22 @@ def test_a_required_arrow_against_the_data_makes_no_circle():
     for marks in (m.of_dag(ARROWS), np.zeros((5, 5), np.int8)):
         found = climbing.better(marks, population(), 10000, 0.5, known.forbidden, known.required)
         np.testing.assert_array_equal(found, climbing.better(np.zeros((5, 5), np.int8), population(), 10000, 0.5, known.forbidden, known.required))
+
+
+def test_fci_finds_the_same_in_every_process(monkeypatch):
+    """Hashes of names, which each process draws anew, order sets of causal-learn's nodes: those of some processes are played."""
+    from causallearn.graph.GraphNode import GraphNode
+
+    names = [f"x{i}" for i in range(12)]
+    known, generator = Knowledge.of(names, [names[:4], names[4:8], names[8:]]), np.random.default_rng(6)
+    slopes = np.triu(generator.uniform(-0.9, 0.9, (12, 12)) * (generator.random((12, 12)) < 0.4), 1)
+    order = generator.permutation(12)
+    values = generator.standard_normal((2000, 12)) @ np.linalg.inv(np.eye(12) - slopes[np.ix_(order, order)])
+    found = []
+    for process in range(8):
+        monkeypatch.setattr(GraphNode, "__hash__", lambda node, process=process: zlib.crc32(f"{process} {node.get_name()}".encode()))
+        found.append(graph.search_correlation(np.corrcoef(values.T), 2000, "fci", known).marks)
+    assert all((one == found[0]).all() for one in found)
 
 
 def test_climbing_leaves_a_local_optimum_of_greedy_search():

@@ -165,14 +165,23 @@ def _pc(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray
 
 
 def _fci(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.graph.GeneralGraph import GeneralGraph
     from causallearn.graph.GraphNode import GraphNode
     from causallearn.search.ConstraintBased import FCI
     from causallearn.utils.cit import CIT
     from causallearn.utils.FAS import fas
 
-    nodes, test = [GraphNode(name) for name in knowledge.names], CIT(_shape(knowledge), _registered(), p_value=p_value)
+    class Node(GraphNode):
+        """Its hash is its place, not that of its name: sets of nodes, in whose order separators are tried, are the same in every process."""
+
+        def __hash__(self):
+            return knowledge.names.index(self.name)
+
+    nodes, test = [Node(name) for name in knowledge.names], CIT(_shape(knowledge), _registered(), p_value=p_value)
     depth = -1 if options["max_conditions"] is None else options["max_conditions"]
-    found, separators, _ = fas(_shape(knowledge), nodes, test, options["alpha"], knowledge.background(), depth, show_progress=False)
+    skeleton, separators, _ = fas(_shape(knowledge), nodes, test, options["alpha"], knowledge.background(), depth, show_progress=False)
+    found = GeneralGraph(nodes)
+    found.graph = skeleton.graph
     FCI.reorientAllWith(found, FCI.Endpoint.CIRCLE)
     FCI.rule0(found, found.get_nodes(), separators, None, False)
     FCI.removeByPossibleDsep(found, test, options["alpha"], separators)
