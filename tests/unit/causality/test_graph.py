@@ -1,12 +1,14 @@
 """Searches against graphs that are known, knowledge that they honour, and tables that they must refuse."""
 
 import json
+import zlib
 from itertools import combinations, product
 
 import networkx
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from galmass.causality import ancestral, climbing, comparison, graph, stability, summaries, truths
 from galmass.causality import marks as m
@@ -88,6 +90,95 @@ def test_p_values_are_uniform_where_variables_are_independent():
     """b and e given c: 2000 samples of 50."""
     p = [graph.partial_correlation_test(np.corrcoef(list(sample(50, seed).values())), 50)(1, 4, (2,)) for seed in range(2000)]
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 2000))
+
+
+def test_p_values_are_those_of_residuals():
+    """Fisher's z of the correlation of what regressions on the others leave."""
+    values = np.stack(list(sample(200).values()), 1)
+    test = graph.partial_correlation_test(np.corrcoef(values.T), 200)
+    values = values - values.mean(0)
+    for i, j, given in ((0, 1, ()), (0, 4, (2,)), (4, 0, (3, 1)), (1, 3, (4, 0, 2))):
+        left = [values[:, k] - values[:, given] @ np.linalg.lstsq(values[:, given], values[:, k])[0] for k in (i, j)]
+        z = np.arctanh(np.corrcoef(left)[0, 1]) * np.sqrt(200 - len(given) - 3)
+        assert test(i, j, given) == pytest.approx(2 * norm.sf(abs(z)), rel=1e-9)  # rounding of two ways through normal equations
+
+
+def test_a_partial_correlation_wants_galaxies():
+    with pytest.raises(InputError, match="5 galaxies are too few for a partial correlation given 2 variables"):
+        graph.partial_correlation_test(population(), 5)(0, 1, (2, 3))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gains_are_differences_of_scores(seed):
+    """Each insertion, deletion and turn of an arrow against the graph that it makes; nothing that closes a circle or is not to be."""
+    generator = np.random.default_rng(seed)
+    arrows = np.triu(generator.random((5, 5)) < 0.6, 1)
+    required, forbidden = arrows & (generator.random((5, 5)) < 0.2), ~arrows & (generator.random((5, 5)) < 0.2)
+    scores = climbing.Scores(population(), 10000, 0.5)
+    own = np.array([scores.of(j, arrows[:, j]) for j in range(5)])
+    changed = np.stack([scores.changed(j, arrows[:, j], forbidden[:, j]) for j in range(5)], 1)
+    gains = climbing._gains(arrows, own, changed, required)
+    for i, j, turned in product(range(5), range(5), range(2)):
+        other = arrows.copy()
+        other[i, j] ^= True
+        other[j, i] |= bool(turned)
+        never = i == j or (turned and not arrows[i, j]) or (other & forbidden).any() or (required & ~other).any() or climbing.descends(other).diagonal().any()
+        expected = -np.inf if never else scores.total(other) - scores.total(arrows)
+        assert gains[i, j, turned] == pytest.approx(expected, rel=1e-12, abs=1e-9), (i, j, turned)  # rounding of scores near 1e4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_ascent_ends_where_no_arrow_gains(seed):
+    """Whatever was scored on the way: no insertion, deletion or turn of one arrow scores better at its end."""
+    generator = np.random.default_rng(seed)
+    correlation = population(np.triu(generator.random((7, 7)) < 0.5, 1), 0.6)
+    none, scores = np.zeros((7, 7), bool), climbing.Scores(correlation, 5000, 0.5)
+    found = climbing.climbed(none, scores, none, none)
+    assert not climbing.descends(found).diagonal().any()
+    others = [found ^ flip for flip in one_arrow(found)]
+    assert max(scores.total(other) for other in others if not climbing.descends(other).diagonal().any()) <= scores.total(found) + 2 * climbing.GAIN
+
+
+def one_arrow(arrows) -> list[np.ndarray]:
+    """What changes when one arrow is inserted, deleted or turned."""
+    flips = []
+    for i, j in product(range(len(arrows)), repeat=2):
+        flip = np.zeros_like(arrows)
+        flip[i, j] = True
+        if i != j and not arrows[j, i]:
+            flips.append(flip)
+        if arrows[i, j]:
+            flips.append(flip | flip.T)
+    return flips
+
+
+def test_a_required_arrow_against_the_data_makes_no_circle():
+    """c -> a, where a -> c is seen: the ascent starts from a graph that can be."""
+    required = np.zeros((5, 5), bool)
+    required[2, 0] = True
+    start = climbing.extension(m.of_dag(ARROWS), np.zeros((5, 5), bool), required)
+    assert start[2, 0]
+    assert not climbing.descends(start).diagonal().any()
+    known = Knowledge.of(NAMES, required=[("c", "a")])
+    for marks in (m.of_dag(ARROWS), np.zeros((5, 5), np.int8)):
+        found = climbing.better(marks, population(), 10000, 0.5, known.forbidden, known.required)
+        np.testing.assert_array_equal(found, climbing.better(np.zeros((5, 5), np.int8), population(), 10000, 0.5, known.forbidden, known.required))
+
+
+def test_fci_finds_the_same_in_every_process(monkeypatch):
+    """Hashes of names, which each process draws anew, order sets of causal-learn's nodes: those of some processes are played."""
+    from causallearn.graph.GraphNode import GraphNode
+
+    names = [f"x{i}" for i in range(12)]
+    known, generator = Knowledge.of(names, [names[:4], names[4:8], names[8:]]), np.random.default_rng(6)
+    slopes = np.triu(generator.uniform(-0.9, 0.9, (12, 12)) * (generator.random((12, 12)) < 0.4), 1)
+    order = generator.permutation(12)
+    values = generator.standard_normal((2000, 12)) @ np.linalg.inv(np.eye(12) - slopes[np.ix_(order, order)])
+    found = []
+    for process in range(8):
+        monkeypatch.setattr(GraphNode, "__hash__", lambda node, process=process: zlib.crc32(f"{process} {node.get_name()}".encode()))
+        found.append(graph.search_correlation(np.corrcoef(values.T), 2000, "fci", known).marks)
+    assert all((one == found[0]).all() for one in found)
 
 
 def test_climbing_leaves_a_local_optimum_of_greedy_search():

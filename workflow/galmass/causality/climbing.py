@@ -20,90 +20,89 @@ class Scores:
         self.correlation, self.n, self.each, self.known = correlation, n, penalty * np.log(n), {}
 
     def of(self, child: int, parents) -> float:
-        """-n/2 ln(variance left) less the penalty of each parent."""
-        key = (child, tuple(int(k) for k in np.flatnonzero(parents)))
+        """-n/2 ln(variance left) less the penalty of each parent, bool (d,)."""
+        key = (child, parents.tobytes())
         if key not in self.known:
-            given = list(key[1])
+            given = np.flatnonzero(parents)
             left = 1.0
-            if given:
+            if len(given):
                 slopes = np.linalg.solve(self.correlation[np.ix_(given, given)], self.correlation[given, child])
                 left = max(1.0 - float(self.correlation[child, given] @ slopes), 1e-12)
             self.known[key] = -0.5 * self.n * np.log(left) - self.each * len(given)
         return self.known[key]
+
+    def changed(self, child: int, parents, forbidden) -> np.ndarray:
+        """Scores (d,) of a variable with each other one added to its parents or taken from them; minus infinity where that is forbidden, bool (d,)."""
+        found, parents = np.full(len(parents), -np.inf), parents.copy()
+        for other in np.flatnonzero(~forbidden):
+            if other != child:
+                parents[other] ^= True
+                found[other] = self.of(child, parents)
+                parents[other] ^= True
+        return found
 
     def total(self, arrows) -> float:
         """Score of a graph, bool (d, d) [cause, effect]."""
         return sum(self.of(child, arrows[:, child]) for child in range(len(arrows)))
 
 
-def reaches(arrows, start: int, end: int) -> bool:
-    """Whether a directed path leads from start to end."""
-    seen = np.zeros(len(arrows), bool)
-    front = arrows[start].copy()
-    while front.any():
-        if front[end]:
-            return True
-        seen |= front
-        front = arrows[front].any(0) & ~seen
-    return False
+def descends(arrows) -> np.ndarray:
+    """``[i, j]``: a directed path leads from i to j, bool (d, d)."""
+    found = arrows.copy()
+    for _ in range(len(arrows).bit_length()):  # paths double in length
+        found |= found @ found
+    return found
 
 
-def extension(marks, forbidden) -> np.ndarray:
-    """A directed acyclic graph in the class of a pattern, without forbidden arrows: lines are taken forward in an order that the arrows allow."""
+def extension(marks, forbidden, required) -> np.ndarray:
+    """A directed acyclic graph in the class of a pattern, with what is known: lines are taken forward in an order that the arrows allow."""
     arrows = m.directed(marks) & ~forbidden
     for i, j in np.argwhere(np.triu(m.undirected(marks))):
         for a, b in ((i, j), (j, i)):
-            if not forbidden[a, b] and not reaches(arrows, b, a):
+            if not forbidden[a, b] and not descends(arrows)[b, a]:
                 arrows[a, b] = True
                 break
-    # arrows of a finite sample's pattern may run in a circle
-    for a, b in np.argwhere(arrows):
-        if reaches(arrows, b, a):
+    arrows |= required
+    # arrows of a finite sample's pattern may run in a circle, and against those that are required
+    for a, b in np.argwhere(arrows & ~required):
+        if descends(arrows)[b, a]:
             arrows[a, b] = False
     return arrows
 
 
 def climbed(arrows, scores: Scores, forbidden, required) -> np.ndarray:
-    """The local optimum that steepest ascent reaches from a graph, bool (d, d)."""
+    """The local optimum that steepest ascent reaches from a directed acyclic graph, bool (d, d)."""
     arrows = (arrows & ~forbidden) | required
-    d = len(arrows)
+    own, changed = np.zeros(len(arrows)), np.zeros(arrows.shape)
+    stale = range(len(arrows))
     for _ in range(STEPS):
-        best, step = GAIN, None
-        own = [scores.of(j, arrows[:, j]) for j in range(d)]
-        for i in range(d):
-            for j in range(d):
-                if i == j or (required[i, j] and arrows[i, j]):
-                    continue
-                for changed, gain in _moves(arrows, scores, forbidden, own, i, j):
-                    if gain > best and changed is not None:
-                        best, step = gain, changed
-        if step is None:
+        for child in stale:
+            own[child], changed[:, child] = scores.of(child, arrows[:, child]), scores.changed(child, arrows[:, child], forbidden[:, child])
+        gains = _gains(arrows, own, changed, required)
+        i, j, turned = np.unravel_index(gains.argmax(), gains.shape)
+        if gains[i, j, turned] <= GAIN:
             return arrows
-        for a, b, there in step:
-            arrows[a, b] = there
+        arrows[i, j] ^= True
+        arrows[j, i] |= bool(turned)
+        stale = (i, j) if turned else (j,)
     return arrows
 
 
-def _moves(arrows, scores: Scores, forbidden, own, i: int, j: int):
-    """Changes of the arrow i -> j, as (cause, effect, there), with what each gains."""
-    parents = arrows[:, j].copy()
-    if arrows[i, j]:
-        parents[i] = False
-        without = scores.of(j, parents) - own[j]
-        yield [(i, j, False)], without
-        if not forbidden[j, i]:
-            turned = arrows.copy()
-            turned[i, j] = False
-            others = arrows[:, i].copy()
-            others[j] = True
-            gain = without + scores.of(i, others) - own[i]
-            if gain > GAIN and not reaches(turned, i, j):
-                yield [(i, j, False), (j, i, True)], gain
-    elif not arrows[j, i] and not forbidden[i, j]:
-        parents[i] = True
-        gain = scores.of(j, parents) - own[j]
-        if gain > GAIN and not reaches(arrows, j, i):
-            yield [(i, j, True)], gain
+def _gains(arrows, own, changed, required) -> np.ndarray:
+    """What it gains to insert or delete i -> j, [i, j, 0], and to turn it, [i, j, 1]; minus infinity where that closes a circle or is not to be.
+
+    Parameters
+    ----------
+    own : float array (d,)
+        Score of each variable.
+    changed : float array (d, d)
+        Score of j with the arrow i -> j inserted or deleted.
+    """
+    below, free = descends(arrows), arrows & ~required
+    change = changed - own
+    turn = change + changed.T - own[:, None]
+    again = arrows @ below  # another path leads from i to j, which the turned arrow would close
+    return np.stack([np.where(np.where(arrows, free, ~below.T), change, -np.inf), np.where(free & ~again, turn, -np.inf)], axis=-1)
 
 
 def better(marks, correlation, n: float, penalty: float, forbidden, required, patience: int = PATIENCE, seed: int = 0) -> np.ndarray:
@@ -112,7 +111,7 @@ def better(marks, correlation, n: float, penalty: float, forbidden, required, pa
     Ends after `patience` ascents that lead to nothing better.
     """
     scores, generator = Scores(correlation, n, penalty), np.random.default_rng(seed)
-    starts = extension(marks, forbidden), np.zeros_like(forbidden)
+    starts = extension(marks, forbidden, required), np.zeros_like(forbidden)
     best = max((climbed(start, scores, forbidden, required) for start in starts), key=scores.total)
     idle = 0
     while idle < patience:

@@ -101,26 +101,27 @@ def _edge_rows(content: Mapping) -> list[dict]:
 
 
 def partial_correlation_test(correlation, n: float) -> Callable[[int, int, tuple], float]:
-    """p-value of the Fisher z test of i and j given a tuple of others; each is computed once."""
+    """p-value of the Fisher z test of i and j given a tuple of others; what belongs to the same variables is computed at once."""
     known: dict = {}
 
     def p_value(i: int, j: int, given=()) -> float:
-        key = (min(i, j), max(i, j), tuple(sorted(given)))
-        if key not in known:
-            known[key] = _p_value(correlation, n, *key)
-        return known[key]
+        those = tuple(sorted((i, j, *given)))
+        if those not in known:
+            known[those] = _p_values(correlation, n, those)
+        return known[those][those.index(i)][those.index(j)]
 
     return p_value
 
 
-def _p_value(correlation, n: float, i: int, j: int, given: tuple) -> float:
-    block = correlation[np.ix_([i, j, *given], [i, j, *given])]
-    rest = block[:2, :2] - block[:2, 2:] @ np.linalg.solve(block[2:, 2:], block[2:, :2]) if given else block
-    r = np.clip(rest[0, 1] / np.sqrt(rest[0, 0] * rest[1, 1]), -1 + 1e-12, 1 - 1e-12)
-    freedom = n - len(given) - 3
+def _p_values(correlation, n: float, those: tuple) -> list[list[float]]:
+    """Of each two of some variables given the others of them."""
+    freedom = n - len(those) - 1
     if freedom <= 0:
-        raise InputError(f"{n:g} galaxies are too few for a partial correlation given {len(given)} variables")
-    return float(2 * np.exp(log_ndtr(-abs(np.arctanh(r)) * np.sqrt(freedom))))
+        raise InputError(f"{n:g} galaxies are too few for a partial correlation given {len(those) - 2} variables")
+    inverse = np.linalg.inv(correlation[np.ix_(those, those)])
+    scale = np.sqrt(inverse.diagonal())
+    r = np.clip(inverse / np.outer(scale, scale), -1 + 1e-12, 1 - 1e-12)
+    return (2 * np.exp(log_ndtr(-abs(np.arctanh(r)) * np.sqrt(freedom)))).tolist()
 
 
 def _registered() -> str:
@@ -164,14 +165,23 @@ def _pc(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray
 
 
 def _fci(p_value: Callable, knowledge: Knowledge, options: Mapping) -> np.ndarray:
+    from causallearn.graph.GeneralGraph import GeneralGraph
     from causallearn.graph.GraphNode import GraphNode
     from causallearn.search.ConstraintBased import FCI
     from causallearn.utils.cit import CIT
     from causallearn.utils.FAS import fas
 
-    nodes, test = [GraphNode(name) for name in knowledge.names], CIT(_shape(knowledge), _registered(), p_value=p_value)
+    class Node(GraphNode):
+        """Its hash is its place, not that of its name: sets of nodes, in whose order separators are tried, are the same in every process."""
+
+        def __hash__(self):
+            return knowledge.names.index(self.name)
+
+    nodes, test = [Node(name) for name in knowledge.names], CIT(_shape(knowledge), _registered(), p_value=p_value)
     depth = -1 if options["max_conditions"] is None else options["max_conditions"]
-    found, separators, _ = fas(_shape(knowledge), nodes, test, options["alpha"], knowledge.background(), depth, show_progress=False)
+    skeleton, separators, _ = fas(_shape(knowledge), nodes, test, options["alpha"], knowledge.background(), depth, show_progress=False)
+    found = GeneralGraph(nodes)
+    found.graph = skeleton.graph
     FCI.reorientAllWith(found, FCI.Endpoint.CIRCLE)
     FCI.rule0(found, found.get_nodes(), separators, None, False)
     FCI.removeByPossibleDsep(found, test, options["alpha"], separators)

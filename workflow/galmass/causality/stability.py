@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from galmass.causality import marks as m
 from galmass.causality.graph import DEFAULTS, Graph, order_dependence, search_correlation
@@ -21,18 +22,20 @@ def replicates(moments: Moments, n: int, seed: int) -> list[tuple[np.ndarray, fl
 
 def _found(task) -> np.ndarray:
     """In a process of the pool."""
-    from threadpoolctl import threadpool_limits
-
     (correlation, n), method, knowledge, options = task
-    with threadpool_limits(1):
-        return search_correlation(correlation, n, method, knowledge, **options).marks
+    return search_correlation(correlation, n, method, knowledge, **options).marks
+
+
+def _one_thread() -> None:
+    """For the life of a process of the pool."""
+    threadpool_limits(1)
 
 
 def graphs(moments: Moments, method: str, knowledge: Knowledge, n: int, seed: int, threads: int = 1, limit_s: float = np.inf, advance=lambda: None, **options):
     """Marks (n_done, d, d) of the graphs of replicates; fewer than `n` where `limit_s` ends the work."""
     start, done = time.monotonic(), []
     tasks = [(replicate, method, knowledge, options) for replicate in replicates(moments, n, seed)]
-    with ProcessPoolExecutor(threads, get_context("spawn")) if threads > 1 else _Here() as pool:
+    with threadpool_limits(1), ProcessPoolExecutor(threads, get_context("spawn"), _one_thread) if threads > 1 else _Here() as pool:
         for found in pool.map(_found, tasks):
             done.append(found)
             advance()
