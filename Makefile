@@ -43,7 +43,7 @@ run:
 	@echo "Headline numbers: results/headlines.csv   report: $(CURDIR)/results/report.html"
 
 # what needs no finished run of tests/workflow/tiny.yaml, beside the tests that do: half of the time each
-APART := $(addprefix tests/workflow/test_,$(addsuffix .py,downloads configuration_errors environments)) tests/unit
+APART := $(addprefix tests/workflow/test_,$(addsuffix .py,benchmarks downloads configuration_errors environments)) tests/unit
 test: $(READY)
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)

@@ -37,6 +37,11 @@ OPTIONS = {
 }
 MODALITIES = [Modality(name, values, (), {"c": "linear"}) for name, values in (("first", ("x1",)), ("second", ("x2",)), ("union", ("x1", "x2")))]
 
+# of the default: what is there before, what is asked for, and the rules that are counted
+GIVEN = [*(f"results/{s}/catalogue/galaxies.parquet" for s in ("gst10k", "mock")), "results/mock/images/optical.zarr", "results/mock/truth/information.csv"]
+TARGETS = ["results/answers.md", "results/gst10k/information/synergies.svg", "results/mock/information/synergies.svg"]
+RULES = ("train_density", "decompose_information", "plot_information", "plot_gap", "plot_synergies", "answer_questions")
+
 
 def truth() -> dict:
     """Components [nat] of two Gaussian sources of a Gaussian target, closed form: minimum mutual information, which is BROJA's there too."""
@@ -197,15 +202,12 @@ def exact_pointwise(frame: pd.DataFrame) -> float:
 def default() -> dict:
     """Processor time of the information part of the default, after catalogues and images are there."""
     folder = clone_of(ROOT, Path(tempfile.mkdtemp(prefix="galmass-bench-")) / "clone").path
-    targets = ["results/answers.md", "results/gst10k/information/synergies.svg", "results/mock/information/synergies.svg"]
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2"]
-    given = [*(f"results/{s}/catalogue/galaxies.parquet" for s in ("gst10k", "mock")), "results/mock/images/optical.zarr", "results/mock/truth/information.csv"]
-    for wanted in (given, targets):
+    for wanted in (GIVEN, TARGETS):
         start = time.perf_counter()
         subprocess.run([*command, *wanted], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wall = time.perf_counter() - start  # of the second call
-    rules = ("train_density", "decompose_information", "plot_information", "plot_gap", "plot_synergies", "answer_questions")
-    spent = {rule: sum(pd.read_csv(file, sep="\t")["cpu_time"].sum() for file in folder.glob(f"benchmarks/**/{rule}.tsv")) for rule in rules}
+    spent = {rule: sum(pd.read_csv(file, sep="\t")["cpu_time"].sum() for file in folder.glob(f"benchmarks/**/{rule}.tsv")) for rule in RULES}
     total = sum(spent.values())
     shutil.rmtree(folder.parent)
     return {

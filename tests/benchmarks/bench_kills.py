@@ -16,6 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from clones import GPU_TOKENS, TINY, Clone, clone_of, kill_group
 from record import ROOT, measure
@@ -89,19 +90,28 @@ def prepared(folder: Path) -> tuple[Clone, str]:
     make_frames(Archive.folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Archive)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = configuration(folder, f"http://127.0.0.1:{server.server_port}")
+    made = [LONG[rule][0] for rule in CHOSEN if rule != "download_frames"]
+    clone.snakemake("results/frames/catalogue/galaxies.parquet", *made, "--cores", "2", config=config)
+    choose(clone, stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet"))
+    return clone, config
+
+
+def configuration(folder: Path, mirror: str) -> str:
+    """The tiny workflow with a sample of frames that lie here, and one whose frames come from the address `mirror`: words behind --configfile."""
     cuts = {"bands": list(BANDS), "n_pix": 32, "sub_pixel": True, "max_missing": 0.1, "chunks": 1, "keep": True}
     found = {"mag_range": [15.0, 19.5], "min_size": 1.3, "edge": 20}
     sdss = yaml.safe_load((ROOT / "config" / "sdss_mgs.yaml").read_text())["samples"]["sdss_mgs"] | {"frames": cuts, "modalities": ["Mopt"]}
     frames = {"source": "frames", "modalities": [], "folder": "resources/frames", "detection": found, "frames": cuts}
-    overlay = {"samples": {"frames": frames, "sdss_mgs": sdss}, "archives": {"mirror": f"http://127.0.0.1:{server.server_port}"}}
+    overlay = {"samples": {"frames": frames, "sdss_mgs": sdss}, "archives": {"mirror": mirror}}
     (folder / "kills.yaml").write_text(yaml.safe_dump(overlay))
-    config = f"{TINY} {folder / 'kills.yaml'}"
-    made = [LONG[rule][0] for rule in CHOSEN if rule != "download_frames"]
-    clone.snakemake("results/frames/catalogue/galaxies.parquet", *made, "--cores", "2", config=config)
-    galaxies = stores.read_table(clone.path / "results" / "frames" / "catalogue" / "galaxies.parquet")
+    return f"{TINY} {folder / 'kills.yaml'}"
+
+
+def choose(clone: Clone, galaxies: pd.DataFrame) -> None:
+    """The galaxies that were found in the frames are those that the other sample chose."""
     places = galaxies.assign(rerun=301, row=range(len(galaxies)))[list(main_sample.PLACES)]
     stores.write_table(clone.path / "results" / "sdss_mgs" / "catalogue" / "places.parquet", places, main_sample.PLACES)
-    return clone, config
 
 
 def products(clone: Clone) -> dict[str, bytes]:
