@@ -45,7 +45,7 @@ CHOSEN = sys.argv[2:] or list(LONG)
 class Archive(BaseHTTPRequestHandler):
     """Frames of a folder, whatever the path before their names, slowly."""
 
-    folder: Path
+    folder = Path()
 
     def do_GET(self):
         path = self.folder / Path(self.path).name

@@ -26,13 +26,13 @@ pytestmark = [
 
 MODULE = {distribution: module for module, distribution in DISTRIBUTION.items()}
 HEAVY = {"torch", "galsim", "faiss-cpu", "python-casacore", "pytorch-lightning", "numba"}
-# runs in every process of an environment and leaves behind what a script had imported, and from where
+# runs in every process of an environment and leaves behind what a script of a rule had imported, and from where
 RECORDER = """
 import atexit, json, os, sys
 
 def record():
     folder = os.environ.get("GALMASS_MODULES")
-    if folder and sys.argv and sys.argv[0].endswith(".py"):
+    if folder and "/.snakemake/scripts/" in sys.argv[0]:  # what a script starts may be ended in the middle of this
         files = {name: m.__file__ for name, m in sys.modules.items() if getattr(m, "__file__", None)}
         with open(f"{folder}/{os.getpid()}.json", "w") as file:
             json.dump({"script": sys.argv[0], "prefix": sys.prefix, "files": files}, file)
