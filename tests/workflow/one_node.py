@@ -43,6 +43,7 @@ def cluster(folder: Path) -> Iterator[None]:
                 subprocess.run(["scontrol", "update", f"PartitionName={partition}", "MaxTime=UNLIMITED"], check=True)
             yield
         finally:
+            subprocess.run(["timeout", "10", "scancel", "--me"], stdout=log, stderr=log, check=False)  # of a run that was interrupted
             subprocess.run(["bash", tools / "slurm_down.sh"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
 
 
