@@ -386,6 +386,12 @@ def test_metadata_that_json_cannot_hold_leaves_the_old_store(store, arrays):
     assert [p.name for p in store.parent.iterdir()] == ["arrays.zarr"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_snakemake_puts_into_the_folder_is_no_fault(store):
+    (store / ".snakemake_timestamp").touch()
+    assert stores.read_arrays(store)[0]
+
+
 def test_a_whole_array_that_is_gone_is_named(store):
     shutil.rmtree(store / "index")
     with pytest.raises(InputError, match=r"arrays\.zarr/index is not what was written"):

@@ -217,8 +217,9 @@ def read_arrays(path, digests: Mapping[str, str] | None = None) -> tuple[dict, d
     remedy = "the store is half-written or damaged; delete it and run again"
     try:
         group = zarr.open_group(str(path), mode="r")
-        arrays, metadata = {name: stored[...] for name, stored in group.arrays()}, dict(group.attrs)
+        metadata = dict(group.attrs)
         expected = metadata.pop("sha256")
+        arrays = {name: group[name][...] for name in expected if name in group}
     except Exception as error:  # zarr, its codecs and the file system raise many kinds: all mean the same here
         raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
     for name in expected:

@@ -276,12 +276,17 @@ def test_an_input_set_against_both_that_had_not_converged_is_not_compared():
     assert "whether C tells more than both is not answered, for C was stopped" in unsure["words"]
 
 
+def test_no_zero_is_told_as_less_than_nothing():
+    made = summary([0.1, -0.0004, 0.15])
+    assert "(0.000 to 0.150)" in questions.answers([made], {"t": "images"}, [{}])[0]["words"]
+
+
 def test_what_is_zero_by_definition_is_told_without_an_interval():
     made = summary([0.1, 0.05, 0.15])
     for row in made["rows"]:
         row["unique_2"] = [0.0, None, None]
     words = questions.answers([made], {"t": "images"}, [{}])[0]["words"]
-    assert "of it nothing unique (the weaker of two has nothing of its own, by definition) and 0.100 nat" in words
+    assert "of it nothing unique (of two inputs the one that tells less has none, by this definition) and 0.100 nat" in words
 
 
 def test_networks_best_at_their_last_step_had_not_converged():

@@ -56,7 +56,7 @@ def _answer(summary: Mapping, question: str, doubt: Mapping[str, str]) -> dict:
 
 
 def _interval(values) -> str:
-    return f"{values[0]:.3f} nat ({values[1]:.3f} to {values[2]:.3f})"
+    return f"{values[0]:z.3f} nat ({values[1]:z.3f} to {values[2]:z.3f})"
 
 
 def _percent(share: float) -> str:
@@ -73,7 +73,7 @@ def _images(inputs, row, pointwise, share) -> tuple[str, str]:
     answer = {1: "yes", 0: "not seen", -1: "no"}[sign(row["gain_2"])]
     words = f"{inputs['second']} adds {_interval(row['gain_2'])} to {inputs['first']}, {_percent(share)} of what both tell; "
     zero = row["unique_2"][1] is None
-    unique = "nothing unique (the weaker of two has nothing of its own, by definition)" if zero else f"{_interval(row['unique_2'])} unique"
+    unique = "nothing unique (of two inputs the one that tells less has none, by this definition)" if zero else f"{_interval(row['unique_2'])} unique"
     return answer, words + f"of it {unique} and {_interval(row['synergistic'])} synergistic"
 
 
