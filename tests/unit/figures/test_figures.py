@@ -268,3 +268,23 @@ def test_graphs_with_what_a_network_says_stand_below_those_of_all_galaxies():
     assert titles[2] == "FCI, 840 galaxies that Mopt has not seen, 10 replicates"
     assert len(titles) == 4
     assert "estimate\nMopt" in {text.get_text() for text in drawn.axes[2].texts}
+
+
+def test_edges_of_a_graph_are_straight_unless_a_box_is_in_the_way():
+    start, end, size = np.zeros(2), np.array([2.0, 0.0]), np.array([0.2, 0.1])
+    free = graphs._curve(start, end, [(np.array([1.0, 1.0]), size)])
+    np.testing.assert_allclose(free[[0, -1]], [start, end])
+    assert (free[:, 1] == 0).all()
+    bent = graphs._curve(start, end, [(np.array([1.0, 0.0]), size)])
+    assert np.abs((bent - [1.0, 0.0]) / size).max(1).min() > 1
+
+
+def test_marks_of_an_edge_stand_where_it_enters_its_boxes():
+    edge = {"a": "z", "b": "log_mass", "frequency": 1.0, "mark_a": "o", "mark_b": ">"}
+    content = {"method": "fci", "edges": [edge], "replicates": 10, "tiers": [["z"], ["log_mass"]], "table": {"complete": 9}, "given_network": {}}
+    axis = graphs.side_by_side([content], "mock").axes[0]
+    (circle,) = (line.get_xydata()[0] for line in axis.lines if line.get_marker() == "o")
+    (head,) = (text.xy for text in axis.texts if not text.get_text())
+    z, mass = graphs.places(content["tiers"]).values()
+    assert z[0] < circle[0] < z[0] + 0.3
+    assert mass[0] - 0.3 < head[0] < mass[0]

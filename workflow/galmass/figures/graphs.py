@@ -2,12 +2,13 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
 
 from galmass.figures import style
 
 _TITLES = {"pc": "PC", "ges": "GES", "fci": "FCI"}
 _WIDTH = 5.2  # of a panel [inch]
+_SIZE = 7.5  # of letters [pt]
+_BENDS, _CLEAR = (0.0, 0.12, -0.12, 0.24, -0.24, 0.36, -0.36), 1.3  # of arcs; half sizes of a box from its middle that are far enough
 
 
 def places(tiers) -> dict[str, np.ndarray]:
@@ -41,46 +42,61 @@ def _shape(tiers) -> float:
 
 
 def _draw(axis, content) -> None:
-    at = places(content["tiers"])
+    at, unit = places(content["tiers"]), _WIDTH / (len(content["tiers"]) + 0.5)
+    sizes = {name: _half_size(name) / unit for name in at}
     for edge in content["edges"]:
-        start, end = at[edge["a"]], at[edge["b"]]
-        bent = 0.0 if abs(end[0] - start[0]) == 1 else 0.22
-        patch = FancyArrowPatch(
-            start, end, connectionstyle=f"arc3,rad={bent}", arrowstyle="-", color="0.25", lw=0.4 + 2.2 * edge["frequency"], shrinkA=16, shrinkB=16
-        )
-        axis.add_patch(patch)
-        control = (start + end) / 2 + bent * np.array([end[1] - start[1], start[0] - end[0]])
-        for place, mark in ((start, edge["mark_a"]), (end, edge["mark_b"])):
-            _end(axis, control, place, mark)
+        a, b = edge["a"], edge["b"]
+        curve = _curve(at[a], at[b], [(at[name], sizes[name]) for name in at if name not in (a, b)])
+        axis.plot(*curve.T, color="0.25", lw=0.4 + 2.2 * edge["frequency"], zorder=1)
+        _end(axis, curve, sizes[a], edge["mark_a"])
+        _end(axis, curve[::-1], sizes[b], edge["mark_b"])
     for name, (x, y) in at.items():
         axis.text(
             x,
             y,
-            name.replace("_", "\n", 1),
+            _words(name),
             ha="center",
             va="center",
-            fontsize=7.5,
+            fontsize=_SIZE,
             bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": "0.6", "lw": 0.6},
             zorder=4,
         )
     corners = np.array(list(at.values()))
     axis.set_xlim(corners[:, 0].min() - 0.5, corners[:, 0].max() + 0.5)
     axis.set_ylim(corners[:, 1].min() - 0.8, corners[:, 1].max() + 0.8)
-    axis.set_aspect("equal")  # arcs are circles on the page: their ends point where they should
+    axis.set_aspect("equal")
     axis.set_axis_off()
 
 
-def _end(axis, start, end, mark: str) -> None:
-    """Arrowhead or circle where an edge that comes from `start` ends."""
-    direction = (end - start) / np.hypot(*(end - start))
-    tip = end - 0.28 * direction
+def _words(name: str) -> str:
+    return name.replace("_", "\n", 1)
+
+
+def _half_size(name: str) -> np.ndarray:
+    """Half of width and height of the box about a name [inch], from the number of its letters."""
+    lines = _words(name).split("\n")
+    return np.array([0.28 * max(map(len, lines)) + 0.35, 0.62 * len(lines) + 0.3]) * _SIZE / 72
+
+
+def _curve(start, end, others) -> np.ndarray:
+    """Points (100, 2) of the least bent arc from one place to another that keeps clear of the boxes at other places, or of the clearest."""
+    t = np.linspace(0, 1, 100)[:, None]
+    across = np.array([end[1] - start[1], start[0] - end[0]])
+    curves = [(1 - t) ** 2 * start + 2 * t * (1 - t) * ((start + end) / 2 + bent * across) + t**2 * end for bent in _BENDS]
+    # 1 where an arc touches a box
+    clear = [min((np.abs((curve - place) / size).max(1).min() for place, size in others), default=_CLEAR) for curve in curves]
+    return curves[max(range(len(curves)), key=lambda i: (min(clear[i], _CLEAR), -i))]
+
+
+def _end(axis, curve, size, mark: str) -> None:
+    """Arrowhead or circle where a curve enters the box, half as large as `size`, about its first point."""
+    outside = np.abs((curve - curve[0]) / size).max(1) > 1
+    if mark == "-" or not outside.any():
+        return
+    tip, before = curve[outside][:2]
     if mark == ">":
         axis.annotate(
-            "",
-            tip + 0.06 * direction,
-            tip - 0.01 * direction,
-            arrowprops={"arrowstyle": "-|>", "color": style.PERMUTED, "lw": 0, "mutation_scale": 13},
-            zorder=5,
+            "", tip, before, arrowprops={"arrowstyle": "-|>", "color": style.PERMUTED, "lw": 0, "mutation_scale": 19, "shrinkA": 0, "shrinkB": 0}, zorder=5
         )
-    if mark == "o":
+    else:
         axis.plot(*tip, "o", ms=5, mfc="white", mec=style.ORIGINAL, mew=1.2, zorder=5)
