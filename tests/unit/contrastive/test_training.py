@@ -103,12 +103,14 @@ def test_a_plain_loop_gives_the_same_training(run, frames, modality, edges, opti
     train, validation = (galaxies(frame, modality, standardisation, edges) for frame in frames)
     network = models.build_network(modality, edges, options, SEED)
     optimiser = torch.optim.Adam(network.parameters(), lr=options["learning_rate"])
-    step, expected, weights = 0, [], []
+    step, expected, weights, losses = 0, [], [], []
     for epoch in range(4):
+        losses.append([])
         for rows in PairBatches(64, 16, 5, SEED, lambda done=5 * epoch: done):
             optimiser.param_groups[0]["lr"] = options["learning_rate"] * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / 20))
             optimiser.zero_grad()
             terms = contrastive_losses(network, *train[rows])
+            losses[-1].append({name: term.item() for name, term in terms.items()})
             (0.7 * terms["cross_entropy"] + 3 * terms["reconstruction"] + 1.5 * terms["latent_contrast"] + 0.3 * terms["output_contrast"]).backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
             assert norm > 0.5  # or the clipping would go untested
@@ -120,6 +122,9 @@ def test_a_plain_loop_gives_the_same_training(run, frames, modality, edges, opti
         weights.append({name: w.clone() for name, w in network.state_dict().items()})
     # the same operations in float32, but for the order of the weighted sum
     assert [row["validation_cross_entropy"] for row in history] == pytest.approx(expected, rel=1e-5)
+    for name in losses[0][0]:
+        means = [np.mean([terms[name] for terms in epoch]) for epoch in losses]
+        assert [row[name] for row in history] == pytest.approx(means, rel=1e-4), name
     for name, value in weights[int(np.argmin(expected))].items():
         torch.testing.assert_close(model.network.state_dict()[name].cpu(), value, rtol=1e-4, atol=1e-5)
 
