@@ -55,7 +55,7 @@ class ContrastiveTraining(pl.LightningModule):
         self.log("validation_cross_entropy", nll, on_step=False, on_epoch=True, batch_size=len(values))
 
     def on_validation_epoch_end(self):
-        """Mean losses since the last validation: to give Lightning those of every step would cost a sixth of the step."""
+        """Mean losses since the last validation: to give Lightning those of every step costs time in each."""
         self.log_dict({name: torch.stack([terms[name] for terms in self._terms]).mean() for name in self._terms[0]}, sync_dist=True)
         self._terms.clear()
 
