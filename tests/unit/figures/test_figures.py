@@ -288,3 +288,11 @@ def test_marks_of_an_edge_stand_where_it_enters_its_boxes():
     z, mass = graphs.places(content["tiers"]).values()
     assert z[0] < circle[0] < z[0] + 0.3
     assert mass[0] - 0.3 < head[0] < mass[0]
+
+
+def test_marks_of_an_edge_are_drawn_also_where_boxes_overlap():
+    edge = {"a": "z" * 90, "b": "log_mass", "frequency": 1.0, "mark_a": "o", "mark_b": ">"}
+    content = {"method": "fci", "edges": [edge], "replicates": 10, "tiers": [[edge["a"]], ["log_mass"]], "table": {"complete": 9}, "given_network": {}}
+    axis = graphs.side_by_side([content], "mock").axes[0]
+    assert [line.get_marker() for line in axis.lines].count("o") == 1
+    assert sum(not text.get_text() for text in axis.texts) == 1

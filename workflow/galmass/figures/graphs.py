@@ -89,11 +89,11 @@ def _curve(start, end, others) -> np.ndarray:
 
 
 def _end(axis, curve, size, mark: str) -> None:
-    """Arrowhead or circle where a curve enters the box, half as large as `size`, about its first point."""
-    outside = np.abs((curve - curve[0]) / size).max(1) > 1
-    if mark == "-" or not outside.any():
+    """Arrowhead or circle where a curve enters the box, half as large as `size`, about its first point; on its first third also where boxes overlap."""
+    if mark == "-":
         return
-    tip, before = curve[outside][:2]
+    inside = np.abs((curve - curve[0]) / size).max(1) <= 1
+    tip, before = curve[min(inside.sum(), len(curve) // 3) :][:2]
     if mark == ">":
         axis.annotate(
             "", tip, before, arrowprops={"arrowstyle": "-|>", "color": style.PERMUTED, "lw": 0, "mutation_scale": 19, "shrinkA": 0, "shrinkB": 0}, zorder=5
