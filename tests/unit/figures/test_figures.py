@@ -291,8 +291,8 @@ def test_marks_of_an_edge_stand_where_it_enters_its_boxes():
 
 
 def test_marks_of_an_edge_are_drawn_also_where_boxes_overlap():
-    edge = {"a": "z" * 90, "b": "log_mass", "frequency": 1.0, "mark_a": "o", "mark_b": ">"}
-    content = {"method": "fci", "edges": [edge], "replicates": 10, "tiers": [[edge["a"]], ["log_mass"]], "table": {"complete": 9}, "given_network": {}}
+    edge = {"a": "z" * 200, "b": "log_mass", "frequency": 1.0, "mark_a": "o", "mark_b": ">"}
+    content = {"method": "fci", "edges": [edge], "replicates": 10, "tiers": [[edge["a"]], ["z"], ["log_mass"]], "table": {"complete": 9}, "given_network": {}}
     axis = graphs.side_by_side([content], "mock").axes[0]
     assert [line.get_marker() for line in axis.lines].count("o") == 1
     assert sum(not text.get_text() for text in axis.texts) == 1
